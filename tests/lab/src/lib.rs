@@ -1,0 +1,26 @@
+//! Builds and drives Ringway's lab: a real kernel with emulated SR-IOV cards and vDPA, a real
+//! Kubernetes cluster around it, and the tests that run there. No hardware, no container registry.
+//!
+//! Two halves that never overlap in time:
+//! - **parts** are built once and cached by the content of their inputs ([`store`], [`parts`]);
+//! - **a lab** runs from them ([`lab`]): one process holds it, and everything in it dies with that
+//!   process ([`holder`]).
+//!
+//! No kube, tokio or tonic here: the lab must compile in a minute on a machine that has nothing.
+
+pub mod cli;
+
+mod accel;
+mod console;
+mod holder;
+mod host;
+mod lab;
+mod node;
+mod parts;
+mod place;
+mod progress;
+mod run;
+mod store;
+mod test;
+mod vm;
+mod wait;

@@ -1,0 +1,112 @@
+//! Debian roots, made without mounts on the host: one lends its QEMU (virtio SR-IOV needs 10.1),
+//! one becomes the node. Everything a root ever needs goes in with this one call: apt never runs
+//! in a cached root, because the archive moves on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::host;
+use crate::place::Place;
+use crate::run;
+use crate::store::{Key, Part, Site, Store};
+
+/// Debian's release in both roots.
+const SUITE: &str = "trixie";
+
+/// QEMU and what it is built from come from the backports. That archive's *suite* is called
+/// `stable-backports`, so it is pinned by its codename.
+const PREFERENCES: &str =
+    "Package: src:qemu src:seabios src:ipxe src:edk2 src:libslirp src:capstone
+Pin: release n=trixie-backports
+Pin-Priority: 990
+";
+
+const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "etcd-server"];
+
+/// The node: an ordinary Debian host of a cluster, and what builds its missing kernel modules.
+#[rustfmt::skip] // in groups: a package per line would hide them
+const NODE: &[&str] = &[
+    // the host
+    "systemd", "systemd-sysv", "udev", "dbus", "linux-image-amd64", "initramfs-tools", "zstd",
+    "iproute2", "kmod", "pciutils", "procps", "ca-certificates", "openssh-server", "apparmor",
+    // the cluster
+    "runc", "iptables", "nftables", "conntrack", "ethtool", "socat", "etcd-client",
+    // virtual machines
+    "libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "busybox-static",
+    // looking at things
+    "iputils-ping", "tcpdump", "strace",
+    // modules.sh; gone from the root afterwards
+    "linux-headers-amd64", "linux-source-6.12", "build-essential", "xz-utils",
+];
+
+/// The root that lends QEMU and etcd.
+pub(super) fn qemu(store: &Store<'_>, epoch: &str) -> Result<Part> {
+    store.part("qemu", key(QEMU, epoch), |site| {
+        debootstrap(site, QEMU)?;
+        record_versions(site)
+    })
+}
+
+/// The node's root with the kernel modules that Debian leaves out.
+pub(super) fn node(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
+    let script = place.asset("modules.sh");
+    store.part("node", key(NODE, epoch).file(&script)?, |site| {
+        debootstrap(site, NODE)?;
+        record_versions(site)?;
+        modules(site, &script)
+    })
+}
+
+fn key(packages: &[&str], epoch: &str) -> Key {
+    Key::new(1).with(SUITE).with(PREFERENCES).with(packages.join(" ")).with(epoch)
+}
+
+fn debootstrap(site: &Site<'_>, packages: &[&str]) -> Result<()> {
+    let preferences = site.scratch.join("preferences");
+    fs::write(&preferences, PREFERENCES)?;
+    let mut command = run::contained("mmdebstrap");
+    command
+        .args(["--variant=minbase", "--mode=root", "--aptopt=Acquire::Retries \"5\""])
+        .arg(format!("--include={}", packages.join(",")))
+        .arg("--setup-hook=mkdir -p \"$1/etc/apt/preferences.d\"")
+        .arg(format!(
+            "--setup-hook=cp '{}' \"$1/etc/apt/preferences.d/lab\"",
+            preferences.display()
+        ))
+        .arg(SUITE)
+        .arg(site.out.join("root"));
+    match host::mirror() {
+        Some(mirror) => {
+            for suite in [SUITE, "trixie-backports"] {
+                command.arg(format!("deb {mirror} {suite} main"));
+            }
+        }
+        // mmdebstrap knows Debian's own mirror: the backports are beside it
+        None => {
+            command.arg(format!(
+                "--setup-hook=sed -n '/ {SUITE} main/s/ {SUITE} / {SUITE}-backports /p' \
+                 \"$1/etc/apt/sources.list\" >> \"$1/etc/apt/sources.list.d/backports.list\""
+            ));
+        }
+    }
+    run::logged(command, site.log)
+}
+
+/// Keeps the list of what went into a root beside it.
+fn record_versions(site: &Site<'_>) -> Result<()> {
+    let mut query = Command::new("dpkg-query");
+    query
+        .arg(format!("--admindir={}", site.out.join("root/var/lib/dpkg").display()))
+        .args(["--show", "--showformat=${Package} ${Version}\n"]);
+    fs::write(site.out.join("packages.txt"), run::output(query)?).context("record the packages")
+}
+
+fn modules(site: &Site<'_>, script: &Path) -> Result<()> {
+    let root = site.out.join("root");
+    let mut chroot = run::contained("chroot");
+    chroot.arg(&root).args(["sh", "-c", &fs::read_to_string(script)?]);
+    run::logged(chroot, site.log)
+}

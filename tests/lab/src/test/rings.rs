@@ -1,0 +1,266 @@
+//! The rings: which tests there are, and how each is run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::lab::{self, Lab, Wish};
+use crate::place::Place;
+use crate::progress::Progress;
+use crate::run;
+use crate::store::{Key, Store};
+use crate::test::case::{Case, Outcome};
+
+/// The rings in the order they run.
+const RINGS: [&str; 3] = ["style", "hermetic", "kernel"];
+/// The package whose tests run in the node.
+const KERNEL_TESTS: &str = "ringway-kernel-tests";
+/// Checks licences and sources of dependencies; pinned, because its verdicts change.
+const CARGO_DENY: &str = "0.20.2";
+/// No hermetic test takes so long; a kernel test may, on a slow machine.
+const LIMIT: Duration = Duration::from_secs(120);
+/// A cold compile of everything.
+const COMPILE: Duration = Duration::from_secs(40 * 60);
+
+/// A test with the command that runs it on the host; kernel tests get theirs when the lab is up.
+#[derive(Debug)]
+struct Planned {
+    case: Case,
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+/// The selected tests.
+#[derive(Debug, Default)]
+pub(crate) struct Rings {
+    style: Vec<Case>,
+    hermetic: Vec<Planned>,
+    kernel: Vec<Planned>,
+}
+
+impl Rings {
+    /// Compiles the tests that a filter may select, and selects.
+    pub(crate) fn select(place: &Place, progress: &Progress, filter: Option<&str>) -> Result<Self> {
+        let wanted = |ring: &str| filter.is_none_or(|f| f == ring || !RINGS.contains(&f));
+        let mut rings = Self::default();
+        if wanted("style") {
+            rings.style = ["fmt", "clippy", "deny"]
+                .map(|test| case("style", "workspace", test))
+                .into_iter()
+                .filter(|case| case.selected(filter))
+                .collect();
+        }
+        if wanted("hermetic") {
+            let packages = ["--workspace", "--exclude", KERNEL_TESTS];
+            rings.hermetic = compile(place, progress, "hermetic", &packages, filter)?;
+        }
+        if wanted("kernel") {
+            let packages = ["--package", KERNEL_TESTS];
+            rings.kernel = compile(place, progress, "kernel", &packages, filter)?;
+        }
+        Ok(rings)
+    }
+
+    /// The names of all selected tests.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let planned = self.hermetic.iter().chain(&self.kernel).map(|p| &p.case);
+        self.style.iter().chain(planned).map(Case::name)
+    }
+
+    /// Runs them, ring by ring.
+    pub(crate) fn run(
+        &self,
+        place: &Place,
+        progress: &Progress,
+        show: &(dyn Fn(&Outcome) + Sync),
+    ) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        for case in &self.style {
+            let outcome = case.run(style(place, progress, &case.test)?, || None);
+            show(&outcome);
+            outcomes.push(outcome);
+        }
+        outcomes.extend(self.run_hermetic(show));
+        if !self.kernel.is_empty() {
+            let (lab, lease) = Lab::up(place, progress, Wish::default())?;
+            outcomes.extend(self.run_kernel(&lab, show)?);
+            drop(lab);
+            if lease.is_some() {
+                drop(lease);
+                lab::down(place)?;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// As many at a time as there are processors; each test is a process of its own.
+    fn run_hermetic(&self, show: &(dyn Fn(&Outcome) + Sync)) -> Vec<Outcome> {
+        let queue = Mutex::new(self.hermetic.iter());
+        let outcomes = Mutex::new(Vec::new());
+        let next = || queue.lock().ok()?.next();
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| {
+                    while let Some(planned) = next() {
+                        let outcome = planned.case.run(planned.command(), || None);
+                        show(&outcome);
+                        if let Ok(mut all) = outcomes.lock() {
+                            all.push(outcome);
+                        }
+                    }
+                });
+            }
+        });
+        outcomes.into_inner().unwrap_or_default()
+    }
+
+    /// One at a time: they share a kernel. What its console says counts.
+    fn run_kernel(&self, lab: &Lab, show: &dyn Fn(&Outcome)) -> Result<Vec<Outcome>> {
+        let mut console = lab.console();
+        console.broken(); // what was there before is not these tests' doing
+        let mut installed: Option<&Path> = None;
+        let mut outcomes = Vec::new();
+        for planned in &self.kernel {
+            if installed != Some(&planned.program) {
+                install(lab, &planned.program)?;
+                installed = Some(&planned.program);
+            }
+            let pace = lab.pace.factor();
+            let inside = format!(
+                "RINGWAY_PACE={pace} /opt/lab/tests --exact {} --include-ignored --nocapture",
+                planned.case.test
+            );
+            let command = run::limited(&lab.node.command([inside]), LIMIT.mul_f64(pace));
+            let outcome = planned.case.run(command, || console.broken());
+            show(&outcome);
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Planned {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--exact", &self.case.test, "--include-ignored", "--nocapture"])
+            .current_dir(&self.directory)
+            .env("CARGO_MANIFEST_DIR", &self.directory);
+        run::limited(&command, LIMIT)
+    }
+}
+
+/// Copies a test program onto the node's own disk: started from the share it would take a second.
+fn install(lab: &Lab, program: &Path) -> Result<()> {
+    std::fs::copy(program, lab.share().join("tests")).context("put the tests on the share")?;
+    lab.node
+        .run("mkdir -p /opt/lab && cp /lab/tests /opt/lab/tests && chmod 755 /opt/lab/tests")?;
+    Ok(())
+}
+
+fn style(place: &Place, progress: &Progress, test: &str) -> Result<Command> {
+    let mut command = cargo(place);
+    match test {
+        "fmt" => command.args(["fmt", "--all", "--check"]),
+        "clippy" => command
+            .args(["clippy", "--workspace", "--all-targets", "--quiet", "--"])
+            .args(["--deny", "warnings"]),
+        _ => {
+            command = Command::new(cargo_deny(place, progress)?);
+            command.current_dir(&place.checkout);
+            command.args(["--offline", "check", "--config", ".deny.toml"]);
+            command.args(["bans", "licenses", "sources"])
+        }
+    };
+    Ok(run::limited(&command, COMPILE))
+}
+
+fn cargo_deny(place: &Place, progress: &Progress) -> Result<PathBuf> {
+    let store = Store::open(&place.cache, progress)?;
+    let part = store.part("cargo-deny", Key::new(1).with(CARGO_DENY), |site| {
+        let mut install = run::contained("cargo");
+        install
+            .args(["install", "--locked", "--version", CARGO_DENY, "cargo-deny", "--root"])
+            .arg(site.out)
+            .env("CARGO_TARGET_DIR", site.scratch)
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .current_dir(site.scratch);
+        run::logged(install, site.log)
+    })?;
+    Ok(part.path("bin/cargo-deny"))
+}
+
+/// What cargo says of each artifact, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Artifact {
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+}
+
+fn compile(
+    place: &Place,
+    progress: &Progress,
+    ring: &'static str,
+    packages: &[&str],
+    filter: Option<&str>,
+) -> Result<Vec<Planned>> {
+    let mut command = cargo(place);
+    command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(packages);
+    let messages = progress.step(&format!("compile the {ring} tests"), || {
+        run::output(run::limited(&command, COMPILE))
+    })?;
+    let mut planned = Vec::new();
+    for line in messages.lines() {
+        let artifact: Artifact = serde_json::from_str(line).context("read cargo's messages")?;
+        let (Some(program), Some(manifest), Some(target)) =
+            (artifact.executable, artifact.manifest_path, artifact.target)
+        else {
+            continue;
+        };
+        let directory = manifest.parent().unwrap_or(&place.checkout).to_owned();
+        let suite = suite(place, &directory, &target.name);
+        for test in list(&program, &directory)? {
+            let case = case(ring, &suite, &test);
+            if case.selected(filter) {
+                let (program, directory) = (program.clone(), directory.clone());
+                planned.push(Planned { case, program, directory });
+            }
+        }
+    }
+    planned.sort_by_key(|p| p.case.name());
+    Ok(planned)
+}
+
+/// A suite is named as the tree names it: the package's directory, and the binary in it.
+fn suite(place: &Place, directory: &Path, target: &str) -> String {
+    let below = directory.strip_prefix(&place.checkout).unwrap_or(directory).display();
+    format!("{below}:{}", target.trim_start_matches("ringway_").trim_start_matches("ringway-"))
+}
+
+fn list(program: &Path, directory: &Path) -> Result<Vec<String>> {
+    let mut command = Command::new(program);
+    command.args(["--list", "--format", "terse", "--include-ignored"]).current_dir(directory);
+    let text = run::output(command).context("list the tests of a program")?;
+    Ok(text.lines().filter_map(|l| l.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+fn case(ring: &'static str, suite: &str, test: &str) -> Case {
+    Case { ring, suite: suite.into(), test: test.into() }
+}
+
+fn cargo(place: &Place) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&place.checkout);
+    command
+}

@@ -1,0 +1,61 @@
+//! Waiting for a state: polled, with a deadline that scales with the machine.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// How much slower than a 20-second boot this machine is: every deadline is multiplied by it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Pace(f64);
+
+impl Pace {
+    /// Before the first boot nothing is known yet: be patient.
+    pub(crate) const UNKNOWN: Self = Self(6.0);
+
+    /// From a measured boot.
+    pub(crate) fn of_boot(boot: Duration) -> Self {
+        Self((boot.as_secs_f64() / 20.0).max(1.0))
+    }
+
+    /// As an environment variable's value for the tests.
+    pub(crate) fn factor(self) -> f64 {
+        self.0
+    }
+
+    /// Polls until `state` gives a value; `None` and the last reason at the deadline is an error.
+    pub(crate) fn until<T>(
+        self,
+        what: &str,
+        limit: Duration,
+        mut state: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + limit.mul_f64(self.0);
+        loop {
+            if let Some(value) = state()? {
+                return Ok(value);
+            }
+            if Instant::now() >= deadline {
+                bail!("{what}: not so within {:.0} s", limit.mul_f64(self.0).as_secs_f64());
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_machine_gets_more_time() {
+        assert_eq!(Pace::of_boot(Duration::from_secs(5)), Pace(1.0));
+        assert_eq!(Pace::of_boot(Duration::from_secs(50)), Pace(2.5));
+    }
+
+    #[test]
+    fn a_passed_deadline_says_what_was_awaited() {
+        let never = Pace(1.0).until("a wonder", Duration::ZERO, || Ok(None::<()>));
+        assert_eq!(never.unwrap_err().to_string(), "a wonder: not so within 0 s");
+    }
+}
