@@ -1,0 +1,167 @@
+//! Whole files or none: how root's code writes and reads the files it shares.
+//!
+//! A reader sees the old content or the new, also after a power cut, and neither side follows a
+//! symbolic link in the last component of a path. Directories above it are root's own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// Why a shared file could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused.
+    #[error("{op} {}", path.display())]
+    Io {
+        /// What was tried: `open`, `write`, `rename`.
+        op: &'static str,
+        /// The file or directory it was tried on.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The path has no file name or no directory.
+    #[error("write {}: not a path to a file in a directory", path.display())]
+    NotAFilePath {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The last component of the path is a symbolic link.
+    #[error("open {}: is a symbolic link, which this file must not be: remove it", path.display())]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A directory, device, socket or pipe where a file was expected.
+    #[error("read {}: not a regular file", path.display())]
+    NotRegular {
+        /// The thing found.
+        path: PathBuf,
+    },
+    /// More than the caller is ready to hold.
+    #[error("read {}: larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound, in bytes.
+        limit: u64,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(op: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::Io { op, path: path.to_owned(), source: source.into() }
+    }
+
+    /// Whether the file, or a directory on the way to it, is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Writes `bytes` to `path` so that readers see all of it or nothing, with exactly the permission
+/// bits `mode` whatever the umask is.
+///
+/// The content is on disk before the name points to it, and the name is on disk before this
+/// returns.
+///
+/// # Errors
+/// The step that failed, with its path. The old file is then still in place, unless it was the
+/// last sync of the directory that failed.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::NotAFilePath { path: path.to_owned() });
+    };
+    let (temp, file) = create_temp(dir, name)?;
+    let done = fill(&temp, file, bytes, mode)
+        .and_then(|()| std::fs::rename(&temp, path).map_err(|e| Error::io("rename to", path, e)));
+    if done.is_err() {
+        // Best effort: the first error is the one worth telling.
+        let _ = std::fs::remove_file(&temp);
+    }
+    done?;
+    sync_dir(dir)
+}
+
+fn fill(temp: &Path, mut file: File, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    file.write_all(bytes).map_err(|e| Error::io("write", temp, e))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+        .map_err(|e| Error::io("set mode of", temp, e))?;
+    file.sync_all().map_err(|e| Error::io("sync", temp, e))
+}
+
+/// A new file beside its target. The name starts with a dot and has no known extension, so that
+/// neither a CDI cache nor a person takes it for content. Several containers may write to one
+/// directory, each as process 1, so the clock and not the process id tells names apart.
+fn create_temp(dir: &Path, name: &std::ffi::OsStr) -> Result<(PathBuf, File), Error> {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut attempt = 0;
+    loop {
+        let mut temp = OsString::from(".");
+        temp.push(name);
+        temp.push(format!(".{:x}-{attempt}", nanos));
+        let temp = dir.join(temp);
+        match rustix::fs::open(&temp, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => return Ok((temp, File::from(fd))),
+            Err(Errno::EXIST) if attempt < 16 => attempt += 1,
+            Err(e) => return Err(Error::io("create", &temp, e)),
+        }
+    }
+}
+
+/// Makes names in `dir` durable: a rename or unlink is on disk only once its directory is.
+///
+/// # Errors
+/// The directory cannot be opened or synced.
+pub fn sync_dir(dir: &Path) -> Result<(), Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(|e| Error::io("open", dir, e))?;
+    rustix::fs::fsync(&fd).map_err(|e| Error::io("sync", dir, e))
+}
+
+/// Reads the regular file `path` of at most `limit` bytes, not following a symbolic link.
+///
+/// # Errors
+/// [`Error::Symlink`], [`Error::NotRegular`], [`Error::TooLarge`], or what the kernel said:
+/// [`Error::is_not_found`] tells an absent file.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    // NONBLOCK: opening a pipe somebody left here would otherwise wait for its other end.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        Errno::LOOP => Error::Symlink { path: path.to_owned() },
+        e => Error::io("open", path, e),
+    })?;
+    let file = File::from(fd);
+    let about = file.metadata().map_err(|e| Error::io("stat", path, e))?;
+    if !about.is_file() {
+        return Err(Error::NotRegular { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io("read", path, e))?;
+    match bytes.len() as u64 > limit {
+        true => Err(Error::TooLarge { path: path.to_owned(), limit }),
+        false => Ok(bytes),
+    }
+}
+
+/// Removes `path`; that it is already gone is fine.
+///
+/// # Errors
+/// What the kernel said, other than that there is no such file.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
