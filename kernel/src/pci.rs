@@ -1,0 +1,157 @@
+//! PCI functions: addresses, identity, and which driver is bound
+//! (Documentation/ABI/testing/sysfs-bus-pci).
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::address::Address;
+use crate::{
+    error::{Error, Result},
+    root::Root,
+    sysfs,
+};
+
+mod address;
+
+/// What a function is, by its configuration space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// The PCI vendor, such as 0x1af4.
+    pub vendor: u16,
+    /// The vendor's number for the device.
+    pub device: u16,
+    /// Class, subclass and programming interface: 0x020000 is an Ethernet controller.
+    pub class: u32,
+}
+
+impl Ids {
+    /// Whether the base class is "network controller".
+    pub fn is_network(self) -> bool {
+        self.class >> 16 == 0x02
+    }
+}
+
+/// All functions, in order of address.
+pub fn list(root: &Root) -> Result<Vec<Address>> {
+    let names = sysfs::names(&root.sys().join("bus/pci/devices"))?;
+    // A domain above ffff belongs to a bridge in software (VMD), which never holds a NIC of ours.
+    let mut addresses: Vec<Address> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    addresses.sort();
+    Ok(addresses)
+}
+
+/// The directory of a function. It is a symbolic link into `/sys/devices`.
+pub fn dir(root: &Root, address: Address) -> PathBuf {
+    root.sys().join("bus/pci/devices").join(address.to_string())
+}
+
+/// Whether the function exists now.
+pub fn exists(root: &Root, address: Address) -> bool {
+    dir(root, address).exists()
+}
+
+/// Vendor, device and class.
+pub fn ids(root: &Root, address: Address) -> Result<Ids> {
+    let dir = dir(root, address);
+    Ok(Ids {
+        vendor: sysfs::read_number(&dir.join("vendor"))?,
+        device: sysfs::read_number(&dir.join("device"))?,
+        class: sysfs::read_number(&dir.join("class"))?,
+    })
+}
+
+/// The NUMA node; `None` where the firmware names none (the file then holds -1).
+pub fn numa_node(root: &Root, address: Address) -> Result<Option<u32>> {
+    let node: Option<i64> = sysfs::read_number_optional(&dir(root, address).join("numa_node"))?;
+    Ok(node.and_then(|node| u32::try_from(node).ok()))
+}
+
+/// The name of the bound driver, for example `virtio-pci`.
+pub fn driver(root: &Root, address: Address) -> Result<Option<String>> {
+    sysfs::link_name(&dir(root, address).join("driver"))
+}
+
+/// The IOMMU group; `None` without an IOMMU.
+pub fn iommu_group(root: &Root, address: Address) -> Result<Option<u32>> {
+    let path = dir(root, address).join("iommu_group");
+    let Some(name) = sysfs::link_name(&path)? else { return Ok(None) };
+    name.parse()
+        .map(Some)
+        .map_err(|_| Error::parse(path.display().to_string(), &name, "an IOMMU group number"))
+}
+
+/// The interface names of a function in the namespace of the sysfs mount.
+pub fn netdevs(root: &Root, address: Address) -> Result<Vec<String>> {
+    sysfs::netdevs(&dir(root, address))
+}
+
+/// The only driver that may bind the function, where one is set.
+pub fn driver_override(root: &Root, address: Address) -> Result<Option<String>> {
+    let path = dir(root, address).join("driver_override");
+    Ok(sysfs::read_optional(&path)?.filter(|name| !is_unset(name)))
+}
+
+/// Sets or clears the only driver that may bind the function.
+///
+/// The kernel takes any name: a wrong one (`vp_vdpa` is the module, `vp-vdpa` the driver) then
+/// binds nothing, which [`verify_driver`] tells.
+pub fn set_driver_override(root: &Root, address: Address, driver: Option<&str>) -> Result<()> {
+    // An empty write is no write at all: the newline alone clears
+    // (driver_set_override, drivers/base/driver.c).
+    sysfs::write(&dir(root, address).join("driver_override"), driver.unwrap_or("\n"))
+}
+
+/// Asks the bus to find a driver for the function.
+///
+/// The kernel reports success even when nothing was bound: follow with [`verify_driver`]. The
+/// driver's probe runs inside, for seconds with some (octep waits up to 5 s).
+pub fn probe(root: &Root, address: Address) -> Result<()> {
+    sysfs::write(&root.sys().join("bus/pci/drivers_probe"), &address.to_string())
+}
+
+/// Unbinds the function from its driver; nothing to do without one.
+///
+/// Sleeps in the kernel for as long as a process holds what the driver made: go through
+/// [`crate::stuck`], and unbind a vDPA device's bus driver first.
+pub fn unbind(root: &Root, address: Address) -> Result<()> {
+    match driver(root, address)? {
+        Some(_) => sysfs::write(&dir(root, address).join("driver/unbind"), &address.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Succeeds if exactly this driver is bound, or none where `None` is wanted.
+pub fn verify_driver(root: &Root, address: Address, wanted: Option<&str>) -> Result<()> {
+    let found = driver(root, address)?;
+    if found.as_deref() == wanted {
+        return Ok(());
+    }
+    Err(Error::Unexpected {
+        object: format!("driver of PCI function {address}"),
+        found: found.unwrap_or_else(|| "none".to_owned()),
+        expected: wanted.unwrap_or("none").to_owned(),
+    })
+}
+
+/// Binds a function to one driver and no other: override, unbind what else is bound, probe,
+/// verify. Nothing is done where the driver is bound already, except to set the override.
+///
+/// Sleeps as [`unbind`] does.
+pub fn bind(root: &Root, address: Address, wanted: &str) -> Result<()> {
+    set_driver_override(root, address, Some(wanted))?;
+    if driver(root, address)?.as_deref() == Some(wanted) {
+        return Ok(());
+    }
+    unbind(root, address)?;
+    probe(root, address)?;
+    verify_driver(root, address, Some(wanted))
+}
+
+/// What `driver_override` shows when nothing is set: the kernel prints a null pointer with `%s`.
+pub(crate) fn is_unset(value: &str) -> bool {
+    value.is_empty() || value == "(null)"
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+use super::*;
+use crate::testing::Tree;
+
+const CARD: &str = "
+    0000:01:00.0 virtio-pci pf totalvfs=4 numa=0 net=eth1 iommu=7
+    0000:01:00.1 vf-of=0000:01:00.0 device=0x1234 class=0x028000
+    0000:00:1f.2 ahci class=0x010601
+";
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+#[test]
+fn reads_what_a_function_is() {
+    let tree = Tree::new(CARD);
+    let root = tree.root();
+    let (pf, vf) = (address("0000:01:00.0"), address("0000:01:00.1"));
+    assert_eq!(list(&root).unwrap(), [address("0000:00:1f.2"), pf, vf]);
+    assert_eq!(ids(&root, pf).unwrap(), Ids { vendor: 0x1af4, device: 0x1041, class: 0x02_0000 });
+    assert!(ids(&root, vf).unwrap().is_network());
+    assert!(!ids(&root, address("0000:00:1f.2")).unwrap().is_network());
+    assert_eq!(numa_node(&root, pf).unwrap(), Some(0));
+    assert_eq!(numa_node(&root, vf).unwrap(), None);
+    assert_eq!(driver(&root, pf).unwrap().as_deref(), Some("virtio-pci"));
+    assert_eq!(driver(&root, vf).unwrap(), None);
+    assert_eq!(iommu_group(&root, pf).unwrap(), Some(7));
+    assert_eq!(iommu_group(&root, vf).unwrap(), None);
+    assert_eq!(netdevs(&root, pf).unwrap(), ["eth1"]);
+    assert_eq!(driver_override(&root, vf).unwrap(), None);
+}
+
+#[test]
+fn missing_function_is_missing() {
+    let tree = Tree::new(CARD);
+    let gone = address("0000:09:00.0");
+    assert!(!exists(&tree.root(), gone));
+    assert!(ids(&tree.root(), gone).unwrap_err().is_missing());
+    assert!(list(&Root::new("/nowhere")).unwrap().is_empty());
+}
+
+#[test]
+fn override_is_set_and_cleared_with_a_newline() {
+    let tree = Tree::new(CARD);
+    let vf = address("0000:01:00.1");
+    set_driver_override(&tree.root(), vf, Some("vp-vdpa")).unwrap();
+    assert_eq!(driver_override(&tree.root(), vf).unwrap().as_deref(), Some("vp-vdpa"));
+    set_driver_override(&tree.root(), vf, None).unwrap();
+    assert_eq!(tree.read("sys/bus/pci/devices/0000:01:00.1/driver_override"), "\n");
+    assert_eq!(driver_override(&tree.root(), vf).unwrap(), None);
+}
+
+#[test]
+fn bind_unbinds_probes_and_verifies() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    // The tree does not act on a write, which is what a wrong driver name looks like.
+    let error = bind(&root, pf, "vp_vdpa").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "driver of PCI function 0000:01:00.0: found virtio-pci, expected vp_vdpa"
+    );
+    assert_eq!(tree.read("sys/bus/pci/drivers/virtio-pci/unbind"), "0000:01:00.0");
+    assert_eq!(tree.read("sys/bus/pci/drivers_probe"), "0000:01:00.0");
+    bind(&root, pf, "virtio-pci").unwrap();
+}
+
+#[test]
+fn unbind_of_an_unbound_function_does_nothing() {
+    let tree = Tree::new(CARD);
+    unbind(&tree.root(), address("0000:01:00.1")).unwrap();
+    verify_driver(&tree.root(), address("0000:01:00.1"), None).unwrap();
+}

@@ -1,0 +1,95 @@
+//! SR-IOV through sysfs (Documentation/ABI/testing/sysfs-bus-pci, drivers/pci/iov.c).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    pci::{self, Address},
+    root::Root,
+    sysfs,
+};
+
+/// One virtual function that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Function {
+    /// The VF number, as in `virtfn3` and in netlink's `IFLA_VF_*`.
+    pub index: u32,
+    /// Where it is: PF address + offset + stride * index.
+    pub address: Address,
+}
+
+/// The most VFs that the PF can have; `None` if the function is no PF.
+pub fn totalvfs(root: &Root, pf: Address) -> Result<Option<u16>> {
+    sysfs::read_number_optional(&pci::dir(root, pf).join("sriov_totalvfs"))
+}
+
+/// The number of VFs that exist.
+///
+/// Takes the PF's device lock: it hangs for as long as another process's write of the number does.
+pub fn numvfs(root: &Root, pf: Address) -> Result<u16> {
+    sysfs::read_number(&pci::dir(root, pf).join("sriov_numvfs"))
+}
+
+/// Whether new VFs are offered to drivers as they appear. The kernel starts with true.
+pub fn drivers_autoprobe(root: &Root, pf: Address) -> Result<bool> {
+    Ok(sysfs::read_number::<u8>(&pci::dir(root, pf).join("sriov_drivers_autoprobe"))? != 0)
+}
+
+/// Says whether VFs created from now on are offered to drivers as they appear.
+///
+/// False before [`set_numvfs`] is the way without a race: a driver that binds makes netdevs,
+/// which udev renames.
+pub fn set_drivers_autoprobe(root: &Root, pf: Address, on: bool) -> Result<()> {
+    let path = pci::dir(root, pf).join("sriov_drivers_autoprobe");
+    sysfs::write(&path, if on { "1" } else { "0" })
+}
+
+/// The VFs of a PF in order of index.
+pub fn functions(root: &Root, pf: Address) -> Result<Vec<Function>> {
+    let dir = pci::dir(root, pf);
+    let mut functions = Vec::new();
+    for name in sysfs::names(&dir)? {
+        let Some(index) = sysfs::numbered(&name, "virtfn") else { continue };
+        // A VF may vanish between listing and reading.
+        let Some(target) = sysfs::link_name(&dir.join(&name))? else { continue };
+        functions.push(Function { index, address: target.parse()? });
+    }
+    functions.sort();
+    Ok(functions)
+}
+
+/// The PF of a VF; `None` if the function is no VF.
+pub fn physfn(root: &Root, vf: Address) -> Result<Option<Address>> {
+    let name = sysfs::link_name(&pci::dir(root, vf).join("physfn"))?;
+    name.map(|name| name.parse()).transpose()
+}
+
+/// Makes `count` VFs. From one number to another the kernel wants zero between (it answers EBUSY
+/// otherwise), which destroys *all* VFs of the PF.
+///
+/// Sleeps: 100 ms to create, 1 s to remove, and for ever while a process holds a vDPA device on a
+/// VF. Unbind the vDPA bus drivers first and go through [`crate::stuck`].
+pub fn set_numvfs(root: &Root, pf: Address, count: u16) -> Result<()> {
+    let path = pci::dir(root, pf).join("sriov_numvfs");
+    let current = numvfs(root, pf)?;
+    if current == count {
+        return Ok(());
+    }
+    if current != 0 && count != 0 {
+        sysfs::write(&path, "0")?;
+    }
+    sysfs::write(&path, &count.to_string())?;
+    // A driver may create fewer than asked for, and the kernel then only logs it.
+    let found = numvfs(root, pf)?;
+    if found == count {
+        return Ok(());
+    }
+    Err(Error::Unexpected {
+        object: format!("VFs of PCI function {pf}"),
+        found: found.to_string(),
+        expected: count.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+use super::*;
+use crate::testing::Tree;
+
+const CARD: &str = "
+    0000:01:00.0 igb pf totalvfs=7
+    0000:01:10.2 vf-of=0000:01:00.0 index=10
+    0000:01:10.0 vf-of=0000:01:00.0 index=2
+    0000:02:00.0 e1000e
+";
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+#[test]
+fn reads_a_physical_function() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    assert_eq!(totalvfs(&root, pf).unwrap(), Some(7));
+    assert_eq!(numvfs(&root, pf).unwrap(), 2);
+    assert!(drivers_autoprobe(&root, pf).unwrap());
+    set_drivers_autoprobe(&root, pf, false).unwrap();
+    assert!(!drivers_autoprobe(&root, pf).unwrap());
+}
+
+#[test]
+fn functions_are_in_order_of_index_not_of_name() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    let (second, tenth) = (address("0000:01:10.0"), address("0000:01:10.2"));
+    assert_eq!(
+        functions(&root, pf).unwrap(),
+        [Function { index: 2, address: second }, Function { index: 10, address: tenth }]
+    );
+    assert_eq!(physfn(&root, second).unwrap(), Some(pf));
+    assert_eq!(physfn(&root, pf).unwrap(), None);
+}
+
+#[test]
+fn a_plain_function_has_no_vfs() {
+    let tree = Tree::new(CARD);
+    let plain = address("0000:02:00.0");
+    assert_eq!(totalvfs(&tree.root(), plain).unwrap(), None);
+    assert!(functions(&tree.root(), plain).unwrap().is_empty());
+    assert!(set_numvfs(&tree.root(), plain, 1).unwrap_err().is_missing());
+}
+
+#[test]
+fn the_number_is_written_and_read_again() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    let path = "sys/bus/pci/devices/0000:01:00.0/sriov_numvfs";
+    set_numvfs(&root, pf, 4).unwrap();
+    assert_eq!(tree.read(path), "4");
+    set_numvfs(&root, pf, 0).unwrap();
+    assert_eq!(tree.read(path), "0");
+}

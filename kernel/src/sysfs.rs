@@ -1,0 +1,190 @@
+//! Reading and writing single attributes below `/sys` (and `/proc`): bounded, with errors that
+//! name the path and the value.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    path::Path,
+};
+
+use crate::error::{Error, Result};
+
+/// No attribute is longer than a page (Documentation/filesystems/sysfs.rst), and no supported
+/// machine has larger pages than 64 KiB.
+const LONGEST_ATTRIBUTE: u64 = 64 << 10;
+
+/// The text of an attribute without the trailing newline.
+pub fn read(path: &Path) -> Result<String> {
+    read_bounded(path, LONGEST_ATTRIBUTE).map(|text| text.trim_end().to_owned())
+}
+
+/// As [`read`], with `None` where there is no such attribute.
+pub fn read_optional(path: &Path) -> Result<Option<String>> {
+    optional(read(path))
+}
+
+/// The number in an attribute, decimal or with `0x` in front.
+pub fn read_number<T: TryFrom<i64>>(path: &Path) -> Result<T> {
+    let text = read(path)?;
+    parse_number(&text)
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| Error::parse(path.display().to_string(), &text, "a number in range"))
+}
+
+/// As [`read_number`], with `None` where there is no such attribute.
+pub fn read_number_optional<T: TryFrom<i64>>(path: &Path) -> Result<Option<T>> {
+    optional(read_number(path))
+}
+
+/// Writes `value` in one call, as the kernel wants it; creates nothing.
+pub fn write(path: &Path, value: &str) -> Result<()> {
+    // Without O_CREAT a missing attribute is ENOENT; with it sysfs would answer EACCES.
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+        file.write_all(value.as_bytes())
+    };
+    write().map_err(|source| Error::io(format!("write {value:?} to"), path, source))
+}
+
+/// The last component of what a symbolic link points at; `None` without the link.
+///
+/// Drivers, IOMMU groups and functions are such links.
+pub fn link_name(path: &Path) -> Result<Option<String>> {
+    match fs::read_link(path) {
+        Ok(target) => match target.file_name() {
+            Some(name) => Ok(Some(name.to_string_lossy().into_owned())),
+            None => Err(Error::parse(
+                path.display().to_string(),
+                &target.display().to_string(),
+                "a link to a named object",
+            )),
+        },
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::io("read link", path, source)),
+    }
+}
+
+/// The names in a directory, sorted; empty without the directory.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::io("list", dir, source)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| Error::io("list", dir, source))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The interface names of a device directory: in `net/`, or one step down below `virtioN/`, where
+/// the netdev of a virtio PCI function is. Empty while its netdev is in another namespace: `net/`
+/// shows only the namespace of the sysfs mount.
+pub fn netdevs(device: &Path) -> Result<Vec<String>> {
+    let mut found = names(&device.join("net"))?;
+    for name in names(device)?.iter().filter(|name| is_virtio(name)) {
+        found.extend(names(&device.join(name).join("net"))?);
+    }
+    Ok(found)
+}
+
+/// Whether a directory's name is that of a virtio bus device: `virtio0`
+/// (drivers/virtio/virtio.c).
+pub(crate) fn is_virtio(name: &str) -> bool {
+    numbered(name, "virtio").is_some()
+}
+
+/// The number behind a prefix: `numbered("virtfn3", "virtfn")` is 3.
+pub(crate) fn numbered(name: &str, prefix: &str) -> Option<u32> {
+    let digits = name.strip_prefix(prefix)?;
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// A whole small file as text, no more than `limit` bytes of it.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(|source| Error::io("read", path, source))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    if bytes.len() as u64 > limit {
+        return Err(Error::parse(path.display().to_string(), &text, "a shorter file"));
+    }
+    Ok(text)
+}
+
+pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_number(text: &str) -> Option<i64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("attribute");
+        fs::write(&path, content).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn reads_numbers() {
+        let check = |content: &str, expected: Option<u16>| {
+            let (_dir, path) = file(content);
+            assert_eq!(read_number::<u16>(&path).ok(), expected, "{content:?}");
+        };
+        check("4\n", Some(4));
+        check("0x1af4\n", Some(0x1af4));
+        check("-1\n", None);
+        check("65536\n", None);
+        check("", None);
+        check("many\n", None);
+    }
+
+    #[test]
+    fn missing_is_none_but_unreadable_is_an_error() {
+        let (dir, path) = file("x");
+        assert_eq!(read_optional(&dir.path().join("none")).unwrap(), None);
+        assert!(read_optional(dir.path()).is_err(), "a directory is no attribute");
+        assert!(link_name(&path).is_err(), "a file is no link");
+    }
+
+    #[test]
+    fn an_endless_file_is_refused() {
+        let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("expected a shorter file"), "{error}");
+    }
+
+    #[test]
+    fn writes_replace_and_never_create() {
+        let (dir, path) = file("256");
+        write(&path, "10").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "10");
+        let error = write(&dir.path().join("none"), "10").unwrap_err();
+        assert!(error.to_string().starts_with("write \"10\" to "), "{error}");
+        assert_eq!(error.errno(), Some(crate::error::errno::ENOENT));
+    }
+
+    #[test]
+    fn numbered_names() {
+        assert_eq!(numbered("virtfn10", "virtfn"), Some(10));
+        assert_eq!(numbered("virtfn", "virtfn"), None);
+        assert_eq!(numbered("virtio_pci", "virtio"), None);
+        assert_eq!(numbered("virtfn+1", "virtfn"), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! A temporary tree like the kernel's, from one line per device: for hermetic tests here and in
+//! other crates (feature `testing`).
+//!
+//! ```text
+//! 0000:01:00.0 virtio-pci pf totalvfs=4 numa=0 net=eth1
+//! 0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 vhost=0
+//! 0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 virtio=3 vnet=eth2
+//! vdpasim_net sim vdpa=sim0 virtio=4 vnet=eth3
+//! ```
+//!
+//! A line starts with a PCI address, or with the name of a management device without one; a bare
+//! word is the driver, or `pf` or `sim`. Keys of a PCI function: `vendor`, `device`, `class`,
+//! `iommu`, `numa`, `net`, `totalvfs`, `vf-of`, `index`. Keys of either: `vdpa` (a vDPA device's
+//! name), `vhost` (bound to vhost_vdpa: its minor number), `virtio` (bound to virtio_vdpa: its
+//! virtio number), `vnet` (that one's netdev). VFs are numbered in order unless `index` says else.
+//!
+//! The tree holds state, not behaviour: a write changes one file and nothing follows from it.
+#![allow(clippy::expect_used, reason = "a broken fixture must stop the test that wrote it")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+use crate::{pci::Address, root::Root};
+
+mod line;
+
+use line::Line;
+
+/// A temporary tree, removed when dropped.
+#[derive(Debug)]
+pub struct Tree {
+    dir: TempDir,
+}
+
+impl Tree {
+    /// Builds the tree of a fixture.
+    ///
+    /// # Panics
+    /// On a line that does not follow the grammar, naming it.
+    pub fn new(fixture: &str) -> Self {
+        let tree = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        tree.buses();
+        let mut functions = BTreeMap::new();
+        for line in fixture.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            tree.device(&Line::parse(line), &mut functions);
+        }
+        tree
+    }
+
+    /// The tree as the rest of this crate takes it.
+    pub fn root(&self) -> Root {
+        Root::new(self.dir.path())
+    }
+
+    /// A path in the tree: `sys/bus/pci/drivers_probe`.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    /// The text of a file in the tree.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn read(&self, relative: &str) -> String {
+        fs::read_to_string(self.path(relative)).expect(relative)
+    }
+
+    /// Writes a file in the tree, with the directories above it.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn write(&self, relative: &str, content: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().expect("a relative path")).expect("a directory");
+        fs::write(&path, content).expect(relative);
+    }
+
+    /// Makes the link `relative` to `target`, which is also a path in the tree, in the place of
+    /// an earlier one.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn link(&self, relative: &str, target: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().expect("a relative path")).expect("a directory");
+        fs::create_dir_all(self.path(target)).expect("a directory");
+        let _ = fs::remove_file(&path);
+        // Relative like sysfs's own, so that the tree can be mounted anywhere.
+        let up = Path::new(relative).components().count() - 1;
+        let target = Path::new(&"../".repeat(up)).join(target);
+        symlink(target, &path).expect(relative);
+    }
+
+    fn buses(&self) {
+        self.write("sys/bus/pci/drivers_probe", "");
+        self.write("sys/bus/vdpa/drivers_probe", "");
+        self.write("sys/bus/vdpa/drivers_autoprobe", "1\n");
+        for directory in ["sys/bus/pci/devices", "sys/bus/vdpa/devices", "sys/class/net", "dev"] {
+            fs::create_dir_all(self.path(directory)).expect(directory);
+        }
+        for driver in ["vhost_vdpa", "virtio_vdpa"] {
+            self.driver("vdpa", driver);
+        }
+    }
+
+    fn driver(&self, bus: &str, name: &str) -> String {
+        let dir = format!("sys/bus/{bus}/drivers/{name}");
+        self.write(&format!("{dir}/bind"), "");
+        self.write(&format!("{dir}/unbind"), "");
+        dir
+    }
+
+    fn device(&self, line: &Line<'_>, functions: &mut BTreeMap<String, u32>) {
+        let dir = match line.id.parse::<Address>() {
+            Ok(_) => {
+                let dir = self.pci(line);
+                if let Some(pf) = line.get("vf-of") {
+                    self.virtual_function(line, pf, functions);
+                }
+                dir
+            }
+            Err(_) => format!("sys/devices/{}", line.id),
+        };
+        fs::create_dir_all(self.path(&dir)).expect("a directory");
+        if let Some(name) = line.get("vdpa") {
+            self.vdpa(line, &dir, name);
+        }
+    }
+
+    fn pci(&self, line: &Line<'_>) -> String {
+        let id = line.id;
+        let dir = format!("sys/devices/pci0000:00/{id}");
+        let attribute = |name: &str, value: &str| {
+            self.write(&format!("{dir}/{name}"), &format!("{value}\n"));
+        };
+        attribute("vendor", line.get("vendor").unwrap_or("0x1af4"));
+        attribute("device", line.get("device").unwrap_or("0x1041"));
+        attribute("class", line.get("class").unwrap_or("0x020000"));
+        attribute("numa_node", line.get("numa").unwrap_or("-1"));
+        attribute("driver_override", "(null)");
+        self.link(&format!("sys/bus/pci/devices/{id}"), &dir);
+        if let Some(driver) = line.driver {
+            let target = self.driver("pci", driver);
+            self.link(&format!("{dir}/driver"), &target);
+        }
+        if let Some(group) = line.get("iommu") {
+            self.link(&format!("{dir}/iommu_group"), &format!("sys/kernel/iommu_groups/{group}"));
+        }
+        if line.pf {
+            attribute("sriov_totalvfs", line.get("totalvfs").unwrap_or("0"));
+            attribute("sriov_numvfs", "0");
+            attribute("sriov_drivers_autoprobe", "1");
+        }
+        if let Some(name) = line.get("net") {
+            // The netdev of a virtio function hangs below its virtio device.
+            let below = if line.driver == Some("virtio-pci") { "virtio0/net" } else { "net" };
+            self.netdev(&format!("{dir}/{below}"), name);
+        }
+        dir
+    }
+
+    fn virtual_function(&self, line: &Line<'_>, pf: &str, functions: &mut BTreeMap<String, u32>) {
+        let count = functions.entry(pf.to_owned()).or_default();
+        let index = line.get("index").map_or(*count, |index| index.parse().expect("an index"));
+        *count += 1;
+        let pf_dir = format!("sys/devices/pci0000:00/{pf}");
+        let vf_dir = format!("sys/devices/pci0000:00/{}", line.id);
+        self.write(&format!("{pf_dir}/sriov_numvfs"), &format!("{count}\n"));
+        self.link(&format!("{pf_dir}/virtfn{index}"), &vf_dir);
+        self.link(&format!("{vf_dir}/physfn"), &pf_dir);
+    }
+
+    fn vdpa(&self, line: &Line<'_>, parent: &str, name: &str) {
+        let dir = format!("{parent}/{name}");
+        self.write(&format!("{dir}/driver_override"), "(null)\n");
+        self.link(&format!("sys/bus/vdpa/devices/{name}"), &dir);
+        if let Some(minor) = line.get("vhost") {
+            self.link(&format!("{dir}/driver"), "sys/bus/vdpa/drivers/vhost_vdpa");
+            self.write(&format!("{dir}/vhost-vdpa-{minor}/dev"), &format!("511:{minor}\n"));
+            self.write(&format!("dev/vhost-vdpa-{minor}"), "");
+        }
+        if let Some(number) = line.get("virtio") {
+            self.link(&format!("{dir}/driver"), "sys/bus/vdpa/drivers/virtio_vdpa");
+            let place = if line.sim { &dir } else { parent };
+            let virtio = format!("{place}/virtio{number}");
+            fs::create_dir_all(self.path(&virtio)).expect("a directory");
+            if let Some(netdev) = line.get("vnet") {
+                self.netdev(&format!("{virtio}/net"), netdev);
+            }
+        }
+    }
+
+    fn netdev(&self, net: &str, name: &str) {
+        let device = net.strip_suffix("/net").unwrap_or(net);
+        self.link(&format!("{net}/{name}/device"), device);
+        self.link(&format!("sys/class/net/{name}"), &format!("{net}/{name}"));
+    }
+}

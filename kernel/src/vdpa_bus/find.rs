@@ -1,0 +1,133 @@
+//! What a bus driver made of a vDPA device: a character device, or a virtio device with a netdev.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Driver, dir, driver, list};
+use crate::{
+    error::{Error, Result},
+    pci,
+    root::Root,
+    sysfs,
+};
+
+/// What vhost_vdpa makes of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CharDevice {
+    /// `/dev/vhost-vdpa-N`. N is the lowest free number when the device is bound, not a name that
+    /// stays.
+    pub path: PathBuf,
+    /// The character device's major number.
+    pub major: u32,
+    /// The character device's minor number.
+    pub minor: u32,
+}
+
+/// The character device of a device that vhost_vdpa serves; `None` for others.
+pub fn char_device(root: &Root, name: &str) -> Result<Option<CharDevice>> {
+    let dir = dir(root, name)?;
+    for entry in sysfs::names(&dir)? {
+        if sysfs::numbered(&entry, "vhost-vdpa-").is_none() {
+            continue;
+        }
+        let path = dir.join(&entry).join("dev");
+        let text = sysfs::read(&path)?;
+        let numbers = text
+            .split_once(':')
+            .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+        let Some((major, minor)) = numbers else {
+            return Err(Error::parse(path.display().to_string(), &text, "MAJOR:MINOR"));
+        };
+        return Ok(Some(CharDevice { path: root.dev().join(entry), major, minor }));
+    }
+    Ok(None)
+}
+
+/// The interface names of a device that virtio_vdpa serves. Empty for others, and while the netdev
+/// is in another network namespace.
+pub fn netdevs(root: &Root, name: &str) -> Result<Vec<String>> {
+    match virtio_dir(root, name)? {
+        Some(dir) => sysfs::names(&dir.join("net")),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The directory `virtioN` of a device that virtio_vdpa serves; `None` for others.
+///
+/// virtio_vdpa hangs its virtio device below the device that does DMA (`vdev->dev.parent =
+/// vdpa_get_dma_dev`, drivers/virtio/virtio_vdpa.c): the vDPA device itself for the simulator and
+/// VDUSE, the PCI function for hardware. Subfunctions of one PF share that directory: where it
+/// cannot be told whose `virtioN` is whose, that is an error and no guess.
+pub fn virtio_dir(root: &Root, name: &str) -> Result<Option<PathBuf>> {
+    if driver(root, name)?.as_deref() != Some(Driver::VirtioVdpa.name()) {
+        return Ok(None);
+    }
+    let own = real(&dir(root, name)?)?;
+    let inside = virtio_names(&own)?;
+    if !inside.is_empty() {
+        return one(name, &own, &inside).map(Some);
+    }
+    let Some(function) = pci_function(&own) else { return Ok(None) };
+    let below = virtio_names(function)?;
+    if below.is_empty() {
+        return Ok(None);
+    }
+    let sharers = sharers(root, function)?;
+    if sharers.len() > 1 {
+        return Err(Error::Unexpected {
+            object: format!("virtio device of vdpa device {name}"),
+            found: format!("{} below {}", below.join(", "), function.display()),
+            expected: format!("one, but {} share that place", sharers.join(", ")),
+        });
+    }
+    one(name, function, &below).map(Some)
+}
+
+/// The PCI function that a device's directory is below: the nearest one.
+pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
+    real.ancestors().skip(1).find(|dir| {
+        let name = dir.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.parse::<pci::Address>().is_ok())
+    })
+}
+
+/// The path of a device without symbolic links.
+pub(crate) fn real(dir: &Path) -> Result<PathBuf> {
+    fs::canonicalize(dir).map_err(|source| Error::io("resolve", dir, source))
+}
+
+/// The devices that virtio_vdpa serves with their virtio device below this PCI function.
+fn sharers(root: &Root, function: &Path) -> Result<Vec<String>> {
+    let mut sharers = Vec::new();
+    for other in list(root)? {
+        if driver(root, &other)?.as_deref() != Some(Driver::VirtioVdpa.name()) {
+            continue;
+        }
+        let Ok(real) = real(&dir(root, &other)?) else { continue };
+        if pci_function(&real) == Some(function) && virtio_names(&real)?.is_empty() {
+            sharers.push(other);
+        }
+    }
+    Ok(sharers)
+}
+
+fn virtio_names(dir: &Path) -> Result<Vec<String>> {
+    let mut names = sysfs::names(dir)?;
+    names.retain(|name| sysfs::is_virtio(name));
+    Ok(names)
+}
+
+fn one(device: &str, dir: &Path, names: &[String]) -> Result<PathBuf> {
+    match names {
+        [name] => Ok(dir.join(name)),
+        names => Err(Error::Unexpected {
+            object: format!("virtio device of vdpa device {device}"),
+            found: format!("{} below {}", names.join(", "), dir.display()),
+            expected: "exactly one".to_owned(),
+        }),
+    }
+}
