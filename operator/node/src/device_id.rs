@@ -73,23 +73,6 @@ pub(crate) fn is_device_name(name: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b":._-".contains(b))
 }
 
-/// Whether `text` is a PCI address as sysfs spells it: `0000:01:00.1`. The domain has four digits,
-/// or more behind some bridges (Intel VMD: `10000:e1:00.0`).
-pub fn is_pci_address(text: &str) -> bool {
-    let hex = |part: &str, len: std::ops::RangeInclusive<usize>| {
-        len.contains(&part.len()) && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let mut parts = text.splitn(3, ':');
-    let (domain, bus) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let Some((device, function)) = parts.next().and_then(|rest| rest.split_once('.')) else {
-        return false;
-    };
-    hex(domain, 4..=8)
-        && hex(bus, 2..=2)
-        && hex(device, 2..=2)
-        && matches!(function.as_bytes(), [b'0'..=b'7'])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,27 +101,5 @@ mod tests {
         let error = "a/b".parse::<DeviceId>().unwrap_err().to_string();
         assert!(error.starts_with("\"a/b\" is not a device id"), "{error}");
         assert!("/".repeat(100_000).parse::<DeviceId>().unwrap_err().to_string().len() < 300);
-    }
-
-    #[test]
-    fn pci_addresses() {
-        for good in ["0000:01:00.1", "0000:ff:1f.7", "10000:e1:00.0"] {
-            assert!(is_pci_address(good), "{good}");
-        }
-        for bad in [
-            "",
-            "0000:01:00",
-            "01:00.1",
-            "0000:01:00.8",
-            "0000:01:00.10",
-            "0000:1:00.1",
-            "0000:01:0.1",
-            "0000:0G:00.1",
-            "0000:0A:00.1",
-            "000:01:00.1",
-            "0000:01:00:1",
-        ] {
-            assert!(!is_pci_address(bad), "{bad}");
-        }
     }
 }

@@ -10,12 +10,10 @@ pub mod atomic;
 pub mod device_id;
 pub mod devinfo;
 pub mod lock;
-pub mod mac;
 pub mod paths;
 pub mod pools;
 pub mod resource;
 
 pub use device_id::DeviceId;
-pub use mac::Mac;
 pub use paths::Paths;
 pub use resource::Resource;

@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ringway_kernel::{Mac, pci, vdpa_bus};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, Mac, Resource, atomic};
+use crate::{DeviceId, Resource, atomic};
 
 mod check;
 #[cfg(test)]
@@ -96,10 +97,10 @@ pub struct Device {
     pub vdpa: Option<Vdpa>,
     /// PCI address of the function, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pci_address: Option<String>,
+    pub pci_address: Option<pci::Address>,
     /// PCI address of the function's PF, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pf_pci_address: Option<String>,
+    pub pf_pci_address: Option<pci::Address>,
 }
 
 /// Whether a device may be handed out.
@@ -122,31 +123,11 @@ pub struct Vdpa {
     /// Its management device as iproute2 writes it: `pci/0000:01:00.1`, `vdpasim_net`.
     pub mgmtdev: String,
     /// The bus driver it is bound to.
-    pub driver: VdpaDriver,
+    pub driver: vdpa_bus::Driver,
     /// The character device on the host when the file was written. Minor numbers change with every
     /// reboot and rebind: look again before using it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<PathBuf>,
-}
-
-/// The vdpa bus drivers, by their names in `/sys/bus/vdpa/drivers`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VdpaDriver {
-    /// Gives a character device.
-    VhostVdpa,
-    /// Gives a virtio device, and by virtio_net a netdev.
-    VirtioVdpa,
-}
-
-impl VdpaDriver {
-    /// The driver's name in sysfs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::VhostVdpa => "vhost_vdpa",
-            Self::VirtioVdpa => "virtio_vdpa",
-        }
-    }
 }
 
 /// Why `pools.json` could not be used.

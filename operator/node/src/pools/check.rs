@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Attach, Device, Error, Pools, State, VdpaDriver};
-use crate::device_id::{is_device_name, is_pci_address};
+use ringway_kernel::vdpa_bus::Driver;
+
+use super::{Attach, Device, Error, Pools, State};
+use crate::device_id::is_device_name;
 
 /// The first rule that `pools` breaks.
 pub(super) fn check(pools: &Pools) -> Result<(), Error> {
@@ -28,7 +30,7 @@ pub(super) fn check(pools: &Pools) -> Result<(), Error> {
 }
 
 fn check_device(device: &Device, at: &dyn Fn(&str) -> String) -> Result<(), Error> {
-    let Device { parent, reason, mtu, vdpa, pci_address, pf_pci_address, .. } = device;
+    let Device { parent, reason, mac, mtu, vdpa, .. } = device;
     rule(is_device_name(parent), at("parent"), parent, "a pci address or management device name")?;
     let told = device.state == State::Ready || reason.as_ref().is_some_and(|r| !r.is_empty());
     rule(told, at("reason"), reason, "every state but ready has a reason")?;
@@ -37,10 +39,8 @@ fn check_device(device: &Device, at: &dyn Fn(&str) -> String) -> Result<(), Erro
     rule(mtu_fits, at("mtu"), mtu, "between 68 and 65535 bytes")?;
     let queues = device.queue_pairs;
     rule(queues != Some(0), at("queuePairs"), &queues, "at least 1")?;
-    for (field, address) in [("pciAddress", pci_address), ("pfPciAddress", pf_pci_address)] {
-        let fits = address.as_deref().is_none_or(is_pci_address);
-        rule(fits, at(field), address, "an address such as 0000:01:00.1")?;
-    }
+    let mac_fits = mac.is_none_or(|mac| mac.is_unicast());
+    rule(mac_fits, at("mac"), mac, "unicast and not zero")?;
     let Some(vdpa) = vdpa else { return Ok(()) };
     rule(is_device_name(&vdpa.name), at("vdpa.name"), &vdpa.name, "grammar of a device id")?;
     let node_name = vdpa.node.as_ref().map(|node| node.strip_prefix("/dev/"));
@@ -62,19 +62,16 @@ fn check_attach(attach: Attach, device: &Device, at: &dyn Fn(&str) -> String) ->
     let node = device.vdpa.as_ref().and_then(|vdpa| vdpa.node.as_ref());
     match attach {
         Attach::VhostVdpa => {
-            let bound = driver == Some(VdpaDriver::VhostVdpa);
+            let bound = driver == Some(Driver::VhostVdpa);
             rule(bound, at("vdpa.driver"), &driver, "vhost_vdpa when ready in its pool")?;
             rule(node.is_some(), at("vdpa.node"), &node, "present when ready in its pool")
         }
         Attach::VirtioVdpa => {
-            let bound = driver == Some(VdpaDriver::VirtioVdpa);
+            let bound = driver == Some(Driver::VirtioVdpa);
             rule(bound, at("vdpa.driver"), &driver, "virtio_vdpa when ready in its pool")
         }
-        Attach::Netdev | Attach::Vfio | Attach::Host => {
-            let address = &device.pci_address;
-            let function = address.is_some() || device.vdpa.is_none();
-            rule(function, at("pciAddress"), address, "a function, when ready in its pool")
-        }
+        // A subfunction has no PCI address: its id is all there is.
+        Attach::Netdev | Attach::Vfio | Attach::Host => Ok(()),
     }
 }
 

@@ -89,6 +89,7 @@ fn a_wrong_value_is_named_with_its_field() {
         (&format!("{D}/state"), json!("gone"), "pools[0].devices[0].state", "gone"),
         (&format!("{D}/state"), Value::Null, "pools[0].devices[0]", "state"),
         (&format!("{D}/mac"), json!("zz"), "pools[0].devices[0].mac", "zz"),
+        (&format!("{D}/mac"), json!("01:00:5e:00:00:01"), "pools[0].devices[0].mac", "01:00:5e"),
         (&format!("{D}/mtu"), json!(67), "pools[0].devices[0].mtu", "67"),
         (&format!("{D}/queuePairs"), json!(0), "pools[0].devices[0].queuePairs", "0"),
         (&format!("{D}/pciAddress"), json!("1:0"), "pools[0].devices[0].pciAddress", "1:0"),
