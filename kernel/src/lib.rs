@@ -14,8 +14,11 @@
 pub mod error;
 pub mod features;
 pub mod genl;
+pub mod ip;
+pub mod link;
 pub mod mac;
 pub mod netlink;
+pub mod netns;
 pub mod pci;
 pub mod root;
 pub mod sriov;
@@ -26,5 +29,6 @@ pub mod vdpa;
 pub mod vdpa_bus;
 
 pub use error::{Error, Result};
+pub use ip::IpPrefix;
 pub use mac::Mac;
 pub use root::Root;
