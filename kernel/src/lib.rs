@@ -9,7 +9,7 @@
 //!   a test puts a temporary tree there (`testing`).
 //! - Netlink is bytes: encoding and parsing are pure functions, sockets only carry them.
 //! - A call that can sleep in the kernel for ever says so in its documentation. Such calls go
-//!   through `stuck::run`, which gives them a thread, a deadline and a marker.
+//!   through [`stuck::run`], which gives them a thread, a deadline and a marker.
 
 pub mod error;
 pub mod features;
@@ -17,11 +17,13 @@ pub mod genl;
 pub mod ip;
 pub mod link;
 pub mod mac;
+pub mod module;
 pub mod netlink;
 pub mod netns;
 pub mod pci;
 pub mod root;
 pub mod sriov;
+pub mod stuck;
 pub mod sysfs;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

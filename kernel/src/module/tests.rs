@@ -1,0 +1,93 @@
+use super::*;
+use crate::testing::Tree;
+
+/// As depmod wrote it for Debian's 6.12 kernel, shortened.
+const MODULES_DEP: &str = "\
+kernel/drivers/vhost/vringh.ko.xz: kernel/drivers/vhost/vhost_iotlb.ko.xz
+kernel/drivers/vhost/vhost_iotlb.ko.xz:
+kernel/drivers/vhost/vhost_vdpa.ko.xz: kernel/drivers/vhost/vhost.ko.xz \
+kernel/drivers/vhost/vhost_iotlb.ko.xz kernel/drivers/vdpa/vdpa.ko.xz
+kernel/drivers/vdpa/vdpa.ko.xz:
+extra/vp-vdpa.ko: kernel/drivers/vdpa/vdpa.ko.xz
+";
+
+fn tree() -> Tree {
+    let tree = Tree::new("");
+    tree.write("lib/modules/6.12/modules.dep", MODULES_DEP);
+    tree.write("lib/modules/6.12/modules.builtin", "kernel/drivers/virtio/virtio-pci.ko\n");
+    tree
+}
+
+#[test]
+fn what_is_needed_comes_first() {
+    let tree = tree();
+    let check = |name, expected: &[&str]| {
+        let files = missing(&tree.root(), "6.12", name).unwrap();
+        let expected: Vec<_> =
+            expected.iter().map(|file| tree.path("lib/modules/6.12").join(file)).collect();
+        assert_eq!(files, expected, "{name}");
+    };
+    check(
+        "vhost_vdpa",
+        &[
+            "kernel/drivers/vdpa/vdpa.ko.xz",
+            "kernel/drivers/vhost/vhost_iotlb.ko.xz",
+            "kernel/drivers/vhost/vhost.ko.xz",
+            "kernel/drivers/vhost/vhost_vdpa.ko.xz",
+        ],
+    );
+    // Either spelling, of a file in either spelling.
+    check("vp_vdpa", &["kernel/drivers/vdpa/vdpa.ko.xz", "extra/vp-vdpa.ko"]);
+    check("vp-vdpa", &["kernel/drivers/vdpa/vdpa.ko.xz", "extra/vp-vdpa.ko"]);
+    check("virtio_pci", &[]); // built in
+}
+
+#[test]
+fn what_is_loaded_is_left_out() {
+    let tree = tree();
+    tree.write("sys/module/vdpa/initstate", "live\n");
+    let files = missing(&tree.root(), "6.12", "vp_vdpa").unwrap();
+    assert_eq!(files, [tree.path("lib/modules/6.12/extra/vp-vdpa.ko")]);
+    tree.write("sys/module/vp_vdpa/initstate", "live\n");
+    assert!(missing(&tree.root(), "6.12", "vp-vdpa").unwrap().is_empty());
+    assert!(is_loaded(&tree.root(), "vp-vdpa"));
+}
+
+#[test]
+fn a_module_that_comes_or_goes_is_not_loaded() {
+    let tree = tree();
+    tree.write("sys/module/vdpa/initstate", "going\n");
+    assert!(!is_loaded(&tree.root(), "vdpa"));
+    tree.write("sys/module/kernel/parameters/x", "1"); // built in: no initstate
+    assert!(is_loaded(&tree.root(), "kernel"));
+}
+
+#[test]
+fn a_missing_module_names_its_package() {
+    let error = missing(&tree().root(), "6.12", "mlx5_vdpa").unwrap_err().to_string();
+    assert!(error.starts_with("load module mlx5_vdpa: kernel 6.12 is installed without it"));
+    assert!(error.contains("linux-modules-extra-6.12"), "{error}");
+    assert!(error.contains("kernel-modules-extra"), "{error}");
+}
+
+#[test]
+fn another_kernels_modules_are_no_help() {
+    let error = missing(&tree().root(), "6.13", "vdpa").unwrap_err().to_string();
+    assert!(error.contains("/lib/modules/6.13/modules.dep is not there"), "{error}");
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let check = |file: &str, error: Errno, expected: &str| {
+        let path = Path::new(file);
+        let compressed = !file.ends_with(".ko");
+        let text = refused(path, compressed, error).to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    check("/m/vdpa.ko.zst", Errno::OPNOTSUPP, "`modprobe vdpa`");
+    check("/m/vdpa.ko.zst", Errno::INVAL, "`modprobe vdpa`");
+    check("/m/vdpa.ko", Errno::INVAL, "load module vdpa: insert /m/vdpa.ko: Invalid argument");
+    check("/m/vdpa.ko", Errno::PERM, "SYS_MODULE");
+    check("/m/vdpa.ko.xz", Errno::KEYREJECTED, "no signature");
+    check("/m/vdpa.ko", Errno::NOENT, "does not fit the running kernel");
+}
