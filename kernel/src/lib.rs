@@ -2,7 +2,7 @@
 //!
 //! The one crate that writes below `/sys`, opens netlink sockets, loads modules or enters another
 //! network namespace. It is synchronous, keeps no state and knows neither policy nor cluster:
-//! callers observe (`inventory`), decide, and call.
+//! callers observe ([`inventory`]), decide, and call.
 //!
 //! Three invariants:
 //! - Everything below `/sys`, `/dev`, `/proc` and `/lib/modules` is reached through a [`Root`], so
@@ -14,6 +14,7 @@
 pub mod error;
 pub mod features;
 pub mod genl;
+pub mod inventory;
 pub mod ip;
 pub mod link;
 pub mod mac;

@@ -1,0 +1,103 @@
+//! The PFs and their VFs.
+
+use std::path::Path;
+
+use super::{Netdev, Netlink, Parent, VirtualFunction, traffic, unless_gone, vdpa::Found};
+use crate::{
+    error::Result,
+    pci::{self, Address},
+    root::Root,
+    sriov, sysfs,
+    vdpa::Handle,
+};
+
+pub(super) fn parents(root: &Root, netlink: &Netlink, devices: &[Found]) -> Result<Vec<Parent>> {
+    let mut parents = Vec::new();
+    for address in pci::list(root)? {
+        parents.extend(unless_gone(parent(root, netlink, devices, address))?.flatten());
+    }
+    Ok(parents)
+}
+
+/// The PF at an address; `None` if what is there cannot have VFs, or is no network card.
+fn parent(
+    root: &Root,
+    netlink: &Netlink,
+    devices: &[Found],
+    address: Address,
+) -> Result<Option<Parent>> {
+    let Some(totalvfs) = sriov::totalvfs(root, address)?.filter(|total| *total > 0) else {
+        return Ok(None);
+    };
+    let ids = pci::ids(root, address)?;
+    if !ids.is_network() {
+        return Ok(None);
+    }
+    let mut functions = Vec::new();
+    for vf in sriov::functions(root, address)? {
+        functions.extend(unless_gone(function(root, netlink, devices, vf))?);
+    }
+    Ok(Some(Parent {
+        address,
+        ids,
+        driver: pci::driver(root, address)?,
+        numa: pci::numa_node(root, address)?,
+        netdevs: seen(netlink, &device_netdevs(&pci::dir(root, address))?),
+        totalvfs,
+        numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
+        drivers_autoprobe: sriov::drivers_autoprobe(root, address)?,
+        functions,
+    }))
+}
+
+fn function(
+    root: &Root,
+    netlink: &Netlink,
+    devices: &[Found],
+    vf: sriov::Function,
+) -> Result<VirtualFunction> {
+    let address = vf.address;
+    let vdpa: Vec<_> = devices
+        .iter()
+        .filter(|found| found.function == Some(address))
+        .map(|found| found.device.clone())
+        .collect();
+    let mut netdevs = seen(netlink, &device_netdevs(&pci::dir(root, address))?);
+    // The virtio device of a vDPA device hangs below the function, like one of its own would.
+    netdevs.retain(|netdev| !vdpa.iter().flat_map(|device| &device.netdevs).any(|of| of == netdev));
+    let handle = Handle::pci(address);
+    let management_device =
+        netlink.management_devices.iter().find(|device| device.handle == handle).cloned();
+    Ok(VirtualFunction {
+        index: vf.index,
+        address,
+        ids: pci::ids(root, address)?,
+        driver: pci::driver(root, address)?,
+        iommu_group: pci::iommu_group(root, address)?,
+        netdevs,
+        management_device,
+        vdpa,
+    })
+}
+
+fn seen(netlink: &Netlink, netdevs: &[(String, Option<u32>)]) -> Vec<Netdev> {
+    netdevs.iter().map(|(name, index)| traffic::netdev(netlink, name, *index)).collect()
+}
+
+/// Name and number of the interfaces of a function: its own, or those of its virtio device.
+fn device_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
+    let mut found = netdevs(&device.join("net"))?;
+    for name in sysfs::names(device)?.iter().filter(|name| sysfs::is_virtio(name)) {
+        found.extend(netdevs(&device.join(name).join("net"))?);
+    }
+    Ok(found)
+}
+
+/// Name and number of the interfaces in a directory `net`.
+pub(super) fn netdevs(net: &Path) -> Result<Vec<(String, Option<u32>)>> {
+    let numbered = |name: String| {
+        let index = sysfs::read_number_optional(&net.join(&name).join("ifindex"))?;
+        Ok((name, index))
+    };
+    sysfs::names(net)?.into_iter().map(numbered).collect()
+}

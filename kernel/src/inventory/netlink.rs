@@ -1,0 +1,152 @@
+//! What netlink says, read in one go so that the rest is a function of values.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result, errno},
+    link::{Address, DefaultRoute, Link, Links},
+    stuck::{self, Reach},
+    vdpa::{Config, Device, ManagementDevice, NET, Vdpa},
+};
+
+/// How long the vdpa family has to answer all questions. It answers at once, unless somebody's
+/// call sleeps with generic netlink's lock.
+const VDPA_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Whether the vdpa family could be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VdpaFamily {
+    /// It answered.
+    Present,
+    /// It is not there: the `vdpa` module is not loaded.
+    Absent,
+    /// It was not asked, or did not answer. What is known of vDPA devices is incomplete, and
+    /// nothing may be concluded from an absence.
+    Unknown(String),
+}
+
+/// What netlink says about a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Netlink {
+    /// The links of the namespace.
+    pub links: Vec<Link>,
+    /// Their addresses.
+    pub addresses: Vec<Address>,
+    /// The default routes by them.
+    pub default_routes: Vec<DefaultRoute>,
+    /// Whether the following come from the vdpa family.
+    pub vdpa_family: VdpaFamily,
+    /// What makes vDPA devices.
+    pub management_devices: Vec<ManagementDevice>,
+    /// The vDPA devices, with the configuration of network devices.
+    pub vdpa_devices: Vec<(Device, Option<Config>)>,
+    /// What could not be read, in words.
+    pub notes: Vec<String>,
+}
+
+impl Default for Netlink {
+    /// Nothing there, and no vdpa family.
+    fn default() -> Self {
+        Self {
+            links: Vec::new(),
+            addresses: Vec::new(),
+            default_routes: Vec::new(),
+            vdpa_family: VdpaFamily::Absent,
+            management_devices: Vec::new(),
+            vdpa_devices: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Netlink {
+    /// Asks the kernel, but the vdpa family only if no marker in `stuck` is live.
+    pub(super) fn read(stuck: &Path) -> Result<Self> {
+        let mut links = Links::open()?;
+        let mut netlink = Self {
+            links: links.list()?,
+            addresses: links.addresses()?,
+            default_routes: links.default_routes()?,
+            ..Self::default()
+        };
+        match read_vdpa(stuck) {
+            Ok(Some(vdpa)) => {
+                netlink.vdpa_family = VdpaFamily::Present;
+                netlink.management_devices = vdpa.management_devices;
+                netlink.vdpa_devices = vdpa.devices;
+            }
+            Ok(None) => {
+                let note = "the module vdpa is not loaded: no management devices".to_owned();
+                netlink.notes.push(note);
+            }
+            Err(error @ (Error::Stuck { .. } | Error::Deadline { .. })) => {
+                netlink.notes.push(error.to_string());
+                netlink.vdpa_family = VdpaFamily::Unknown(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(netlink)
+    }
+}
+
+struct VdpaAnswers {
+    management_devices: Vec<ManagementDevice>,
+    devices: Vec<(Device, Option<Config>)>,
+}
+
+/// Set while a thread of ours waits for the family, so that looking again and again at a node where
+/// it does not answer leaves one thread behind, not one each time.
+static READER_OUT: AtomicBool = AtomicBool::new(false);
+
+fn read_vdpa(stuck: &Path) -> Result<Option<VdpaAnswers>> {
+    let (op, object) = ("ask", "the vdpa family");
+    stuck::check(stuck, object, op, Reach::GenericNetlink)?;
+    if READER_OUT.swap(true, Ordering::AcqRel) {
+        return Err(Error::Stuck {
+            op: op.to_owned(),
+            object: object.to_owned(),
+            earlier: "question".to_owned(),
+        });
+    }
+    let (sender, answer) = mpsc::channel();
+    let ask = move || {
+        let answers = ask_vdpa();
+        READER_OUT.store(false, Ordering::Release);
+        // Nobody listens after the deadline.
+        let _ = sender.send(answers);
+    };
+    if let Err(source) = thread::Builder::new().name("vdpa".to_owned()).spawn(ask) {
+        READER_OUT.store(false, Ordering::Release);
+        return Err(Error::io("start thread to ask", object, source));
+    }
+    answer.recv_timeout(VDPA_DEADLINE).unwrap_or_else(|_| {
+        let (op, object) = (op.to_owned(), object.to_owned());
+        Err(Error::Deadline { op, object, after: VDPA_DEADLINE })
+    })
+}
+
+fn ask_vdpa() -> Result<Option<VdpaAnswers>> {
+    let Some(vdpa) = Vdpa::open()? else { return Ok(None) };
+    let management_devices = vdpa.management_devices()?;
+    let mut devices = Vec::new();
+    for device in vdpa.devices()? {
+        let config = match (device.device_id, vdpa.config(&device.name)) {
+            (NET, Ok(config)) => Some(config),
+            (_, Err(error)) if error.is_missing() => continue,
+            // Kernels before 5.16 have no such command.
+            (NET, Err(error)) if error.errno() == Some(errno::EOPNOTSUPP) => None,
+            (NET, Err(error)) => return Err(error),
+            (_, _) => None,
+        };
+        devices.push((device, config));
+    }
+    Ok(Some(VdpaAnswers { management_devices, devices }))
+}

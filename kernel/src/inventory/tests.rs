@@ -1,0 +1,239 @@
+use super::*;
+use crate::{
+    IpPrefix,
+    link::{Address as LinkAddress, DefaultRoute, Link},
+    testing::Tree,
+    vdpa::{Classes, Config, Device, NET},
+};
+
+const CARD: &str = "
+    0000:01:00.0 virtio-pci pf totalvfs=4 numa=0 net=eth1
+    0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 virtio=5 vnet=eth5 iommu=11
+    0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 vhost=0
+    0000:01:00.3 vf-of=0000:01:00.0 virtio-pci net=eth3
+    0000:02:00.0 nvme pf totalvfs=16 class=0x010802
+    0000:03:00.0 snet vdpa=vdpa9 vhost=9
+    vdpasim_net sim vdpa=sim0 virtio=6 vnet=eth6
+";
+
+fn link(index: u32, name: &str) -> Link {
+    Link { index, name: name.into(), mtu: 1500, ..Link::default() }
+}
+
+fn links() -> Vec<Link> {
+    vec![link(1, "eth1"), link(3, "eth3"), link(5, "eth5"), link(6, "eth6")]
+}
+
+fn prefix(text: &str) -> IpPrefix {
+    text.parse().unwrap()
+}
+
+fn address(index: u32, text: &str) -> LinkAddress {
+    LinkAddress { index, prefix: prefix(text), tentative: false, duplicate: false }
+}
+
+fn management_device(handle: &str) -> ManagementDevice {
+    ManagementDevice {
+        handle: handle.parse().unwrap(),
+        classes: Classes(1 << NET),
+        features: Some(Features::MAC),
+        max_virtqueues: Some(3),
+    }
+}
+
+fn vdpa_device(name: &str, handle: &str, config: Config) -> (Device, Option<Config>) {
+    let device = Device {
+        name: name.into(),
+        management_device: handle.parse().unwrap(),
+        device_id: NET,
+        vendor_id: 0x1af4,
+        max_virtqueues: 3,
+        max_virtqueue_size: 256,
+    };
+    (device, Some(config))
+}
+
+fn netlink() -> Netlink {
+    let mac = Some(Mac([2, 0, 0, 0, 0, 1]));
+    let config = Config { mac, mtu: Some(1500), max_queue_pairs: Some(2), ..Config::default() };
+    Netlink {
+        links: links(),
+        vdpa_family: VdpaFamily::Present,
+        management_devices: vec![
+            management_device("vdpasim_net"),
+            management_device("pci/0000:01:00.1"),
+            management_device("pci/0000:01:00.2"),
+            ManagementDevice { classes: Classes(4), ..management_device("vdpasim_blk") },
+        ],
+        vdpa_devices: vec![
+            vdpa_device("vdpa:0000:01:00.1", "pci/0000:01:00.1", config),
+            vdpa_device("sim0", "vdpasim_net", Config::default()),
+        ],
+        ..Netlink::default()
+    }
+}
+
+fn names(devices: &[VdpaDevice]) -> Vec<&str> {
+    devices.iter().map(|device| device.name.as_str()).collect()
+}
+
+fn interfaces(netdevs: &[Netdev]) -> Vec<&str> {
+    netdevs.iter().map(|netdev| netdev.name.as_str()).collect()
+}
+
+#[test]
+fn a_card_with_its_functions() {
+    let inventory = assemble(&Tree::new(CARD).root(), netlink()).unwrap();
+    // The disk can have VFs, but is no network card.
+    let [card] = inventory.parents.as_slice() else { panic!("{:?}", inventory.parents) };
+    assert_eq!(card.address.to_string(), "0000:01:00.0");
+    assert_eq!((card.totalvfs, card.numvfs, card.numa), (4, 3, Some(0)));
+    assert_eq!(card.driver.as_deref(), Some("virtio-pci"));
+    assert_eq!(interfaces(&card.netdevs), ["eth1"]);
+    assert_eq!(card.netdevs[0].index, Some(1));
+
+    let [first, second, third] = card.functions.as_slice() else { panic!("three functions") };
+    assert_eq!((first.index, first.iommu_group), (0, Some(11)));
+    assert_eq!(names(&first.vdpa), ["vdpa:0000:01:00.1"]);
+    // The netdev is the vDPA device's, not the function's.
+    assert!(first.netdevs.is_empty());
+    assert_eq!(interfaces(&first.vdpa[0].netdevs), ["eth5"]);
+    assert_eq!(first.vdpa[0].max_queue_pairs, Some(2));
+    assert_eq!(first.management_device.as_ref().unwrap().max_queue_pairs(), Some(1));
+
+    let device = &second.vdpa[0];
+    assert_eq!(device.driver.as_deref(), Some("vhost_vdpa"));
+    assert_eq!(device.char_device.as_ref().unwrap().minor, 0);
+    // Not in netlink's answer: what is not known is not made up.
+    assert_eq!(
+        (&device.management_device, device.mac, device.max_queue_pairs),
+        (&None, None, None)
+    );
+
+    assert_eq!(interfaces(&third.netdevs), ["eth3"]);
+    assert!(third.vdpa.is_empty() && third.management_device.is_none());
+}
+
+#[test]
+fn a_simulator_and_a_device_without_a_management_device() {
+    let inventory = assemble(&Tree::new(CARD).root(), netlink()).unwrap();
+    let [simulator] = inventory.simulators.as_slice() else { panic!("one for network devices") };
+    assert_eq!(simulator.management_device.handle.to_string(), "vdpasim_net");
+    assert_eq!(names(&simulator.vdpa), ["sim0"]);
+    assert_eq!(interfaces(&simulator.vdpa[0].netdevs), ["eth6"]);
+    assert_eq!(simulator.vdpa[0].max_queue_pairs, Some(1));
+    assert_eq!(names(&inventory.other_vdpa), ["vdpa9"]);
+    assert!(inventory.notes.is_empty());
+}
+
+#[test]
+fn without_the_family_sysfs_alone() {
+    let netlink = Netlink { links: links(), ..Netlink::default() };
+    let inventory = assemble(&Tree::new(CARD).root(), netlink).unwrap();
+    assert_eq!(inventory.vdpa_family, VdpaFamily::Absent);
+    assert!(inventory.simulators.is_empty());
+    assert_eq!(names(&inventory.parents[0].functions[1].vdpa), ["vdpa:0000:01:00.2"]);
+    assert_eq!(names(&inventory.other_vdpa), ["sim0", "vdpa9"]);
+}
+
+#[test]
+fn ambiguity_is_a_note_and_no_guess() {
+    let tree = Tree::new(CARD);
+    tree.write("sys/devices/pci0000:00/0000:01:00.1/virtio9/uevent", "");
+    let inventory = assemble(&tree.root(), netlink()).unwrap();
+    assert!(inventory.parents[0].functions[0].vdpa[0].netdevs.is_empty());
+    assert_eq!(inventory.notes.len(), 1);
+    assert!(inventory.notes[0].contains("virtio5, virtio9"), "{:?}", inventory.notes);
+}
+
+#[test]
+fn the_number_counts_where_the_name_changed() {
+    let tree = Tree::new(CARD);
+    tree.write("sys/class/net/eth1/ifindex", "77\n");
+    let mut netlink = netlink();
+    netlink.links.push(link(77, "enp1s0"));
+    let inventory = assemble(&tree.root(), netlink).unwrap();
+    assert_eq!(interfaces(&inventory.parents[0].netdevs), ["enp1s0"]);
+}
+
+#[test]
+fn traffic_of_the_node() {
+    let tree = Tree::new(CARD);
+    let check = |change: &dyn Fn(&mut Netlink), expected: &[&str]| {
+        let mut netlink = netlink();
+        change(&mut netlink);
+        let inventory = assemble(&tree.root(), netlink).unwrap();
+        let traffic = &inventory.parents[0].netdevs[0].traffic;
+        let found: Vec<_> = traffic.iter().map(Traffic::to_string).collect();
+        assert_eq!(found, expected);
+    };
+    let route = |index, table| DefaultRoute { index, table };
+    let on = |link: Link, lower| Link { lower: Some(lower), ..link };
+    let bridge = Link { kind: Some("bridge".into()), ..link(20, "br0") };
+
+    check(&|_| (), &[]);
+    check(&|n| n.default_routes = vec![route(Some(3), 254)], &[]);
+    check(&|n| n.default_routes = vec![route(Some(1), 254)], &["carries the default route"]);
+    let text = "carries the default route of table 100";
+    check(&|n| n.default_routes = vec![route(Some(1), 100)], &[text]);
+    check(&|n| n.addresses = vec![address(1, "fe80::1/64")], &[]);
+    check(&|n| n.addresses = vec![address(1, "10.0.0.5/24")], &["has the address 10.0.0.5/24"]);
+
+    // A next hop object of which nobody tells the link: every link that is up may be it.
+    check(&|n| n.default_routes = vec![route(None, 254)], &[]);
+    let text = "may carry the default route of table 254, by a next hop object";
+    let up = |n: &mut Netlink| {
+        n.links[0].up = true;
+        n.default_routes = vec![route(None, 254)];
+    };
+    check(&up, &[text]);
+
+    let member = |n: &mut Netlink| {
+        n.links[0].controller = Some(20);
+        n.links.push(bridge.clone());
+    };
+    check(&member, &["is a member of bridge br0"]);
+    check(&|n| n.links[0].controller = Some(99), &["is a member of controller link 99"]);
+
+    // A VLAN on it, and a VLAN on that one, in a bridge.
+    check(&|n| n.links.push(on(link(10, "eth1.5"), 1)), &[]);
+    let stacked = |n: &mut Netlink| {
+        n.links.push(on(link(10, "eth1.5"), 1));
+        n.links.push(Link { controller: Some(20), ..on(link(11, "eth1.5.6"), 10) });
+        n.links.push(bridge.clone());
+    };
+    let text = "is below eth1.5, which is below eth1.5.6, which is a member of bridge br0";
+    check(&stacked, &[text]);
+    // Two links that say they stand on each other do not make us run for ever.
+    let loops = |n: &mut Netlink| {
+        n.links[0].lower = Some(10);
+        n.links.push(on(link(10, "odd"), 1));
+    };
+    check(&loops, &[]);
+
+    let text = "is not shown by netlink, so that its use is not known";
+    check(&|n| n.links.clear(), &[text]);
+}
+
+#[test]
+fn plain_data_both_ways() {
+    let inventory = assemble(&Tree::new(CARD).root(), netlink()).unwrap();
+    let text = serde_json::to_string(&inventory).unwrap();
+    assert_eq!(serde_json::from_str::<Inventory>(&text).unwrap(), inventory);
+}
+
+/// The machine that the test runs on: it has a kernel, whatever else it has. A marker that is live
+/// keeps the family from being asked.
+#[test]
+fn a_real_kernel_and_a_call_that_is_out() {
+    let tree = Tree::new("");
+    let stuck = tree.path("stuck");
+    let inventory = observe(&tree.root(), &stuck).unwrap();
+    assert!(!matches!(inventory.vdpa_family, VdpaFamily::Unknown(_)), "{inventory:?}");
+
+    let marker = crate::stuck::Marker::place(&Root::default(), &stuck, "sim0", "delete").unwrap();
+    let inventory = observe(&tree.root(), &stuck).unwrap();
+    let VdpaFamily::Unknown(reason) = inventory.vdpa_family else { panic!("asked") };
+    assert!(reason.contains("operation delete"), "{reason}");
+    marker.remove().unwrap();
+}
