@@ -1,0 +1,146 @@
+//! Container Device Interface specs: how a device's node gets into a container under a path that
+//! stays.
+//!
+//! Rules: CNCF container-device-interface, SPEC.md and `pkg/parser`. A kind is vendor/class, both
+//! beginning with a letter; a device name begins and ends with a letter or digit and may hold
+//! `_-.:` between, which is the grammar of a device id. An OCI path may hold anything but NUL, so
+//! the colon of a PCI address stays in it.
+
+use std::path::Path;
+
+use ringway_node::{DeviceId, Resource};
+use serde::Serialize;
+
+use crate::offer::Offer;
+
+/// The lowest version with all we use: host paths (0.5), dots in a class (0.6).
+const VERSION: &str = "0.6.0";
+
+/// How the names of our files begin.
+pub const FILE_PREFIX: &str = "ringway.dev-";
+
+/// A spec file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    cdi_version: &'static str,
+    kind: String,
+    devices: Vec<Device>,
+    #[serde(skip_serializing_if = "Edits::is_empty")]
+    container_edits: Edits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Device {
+    name: String,
+    container_edits: Edits,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Edits {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    device_nodes: Vec<Node>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hooks: Vec<Hook>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    path: String,
+    host_path: String,
+    file_mode: u32,
+    permissions: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Hook {
+    hook_name: &'static str,
+    path: String,
+    args: Vec<String>,
+    timeout: u32,
+}
+
+impl Edits {
+    fn is_empty(&self) -> bool {
+        self.device_nodes.is_empty() && self.hooks.is_empty()
+    }
+}
+
+/// The spec of a resource, or `None` where none of its devices has a node: a spec without devices
+/// and a device without edits are both invalid.
+///
+/// `hook` is the host's path of the `ringway` binary. With it, containers that hold a device may
+/// lock all of their memory, which vhost-vdpa needs for a guest's.
+pub fn spec(resource: &Resource, offer: &Offer, hook: Option<&Path>) -> Option<Spec> {
+    let devices: Vec<_> = offer
+        .items
+        .iter()
+        .filter_map(|item| Some(device(&item.device.id, item.node.as_ref()?)))
+        .collect();
+    // Edits of the whole spec are made once for a container, however many devices it has.
+    let hooks = hook.map(memlock_hook).into_iter().collect();
+    let container_edits = Edits { device_nodes: Vec::new(), hooks };
+    let kind = format!("{}/{}", Resource::PREFIX, class(resource));
+    let spec = Spec { cdi_version: VERSION, kind, devices, container_edits };
+    (!spec.devices.is_empty()).then_some(spec)
+}
+
+fn device(id: &DeviceId, node: &str) -> Device {
+    let node = Node {
+        path: container_path(id),
+        host_path: format!("/dev/{node}"),
+        // The node exists only inside the container, whose user may be anyone.
+        file_mode: 0o666,
+        permissions: "rw",
+    };
+    let container_edits = Edits { device_nodes: vec![node], hooks: Vec::new() };
+    Device { name: id.to_string(), container_edits }
+}
+
+fn memlock_hook(path: &Path) -> Hook {
+    Hook {
+        hook_name: "createRuntime",
+        path: path.display().to_string(),
+        args: ["ringway", "hook", "memlock"].map(str::to_owned).into(),
+        timeout: 10,
+    }
+}
+
+impl Spec {
+    /// The text of the file.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Structs of strings and numbers always serialise.
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+}
+
+/// Where a container finds the device's node: the same after a reboot has numbered the host's
+/// nodes anew, because kubelet and live migration remember it.
+pub fn container_path(id: &DeviceId) -> String {
+    format!("/dev/ringway/{id}")
+}
+
+/// The device's fully qualified name, as kubelet passes it to the runtime.
+pub fn qualified_name(resource: &Resource, id: &DeviceId) -> String {
+    format!("{}/{}={id}", Resource::PREFIX, class(resource))
+}
+
+/// The name of the resource's spec file.
+pub fn file_name(resource: &Resource) -> String {
+    format!("{FILE_PREFIX}{}.json", resource.name())
+}
+
+/// The class in the kind: the resource's name, which unlike a class may begin with a digit.
+fn class(resource: &Resource) -> String {
+    match resource.name().starts_with(|c: char| c.is_ascii_digit()) {
+        true => format!("r-{}", resource.name()),
+        false => resource.name().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! One resource's server on one socket, for as long as the resource is offered and the socket
+//! stays in place.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ringway_node::Resource;
+use ringway_proto::kubelet::deviceplugin as dp;
+use ringway_proto::kubelet::deviceplugin::device_plugin_server::DevicePluginServer;
+use tokio::net::UnixListener;
+use tokio::sync::{oneshot, watch};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use crate::plugin::Config;
+use crate::service::Service;
+
+/// `sun_path` holds 108 bytes with the final NUL (include/uapi/linux/un.h).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Why a resource cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The socket's path does not fit into an address.
+    #[error(
+        "serve {resource}: socket path {} has {} bytes, more than {MAX_SOCKET_PATH}: \
+         shorten --instance or the resource's name",
+        path.display(), path.as_os_str().len()
+    )]
+    PathTooLong {
+        /// The resource.
+        resource: Resource,
+        /// The path.
+        path: PathBuf,
+    },
+    /// The socket cannot be made.
+    #[error("serve {resource}: {op} socket {}", path.display())]
+    Socket {
+        /// The resource.
+        resource: Resource,
+        /// What was tried.
+        op: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// What tells one file from another that later has its name. File systems give the inode of a
+/// removed file to the next one, so the time belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+/// Which file `path` is now; `None` if there is none or it cannot be asked.
+pub fn identity(path: &Path) -> Option<Identity> {
+    let about = path.symlink_metadata().ok()?;
+    let changed = (about.ctime(), about.ctime_nsec());
+    Some(Identity { device: about.dev(), inode: about.ino(), changed })
+}
+
+/// A running server. Dropping it ends its streams, without a last list, and removes its socket.
+#[derive(Debug)]
+pub struct Endpoint {
+    path: PathBuf,
+    identity: Option<Identity>,
+    list: watch::Sender<Vec<dp::Device>>,
+    /// When kubelet was last told of it, and which kubelet.
+    pub registered: Option<(Identity, Instant)>,
+    _stop: oneshot::Sender<()>,
+}
+
+/// The file name of a resource's socket.
+pub fn socket_name(resource: &Resource, instance: &str) -> String {
+    format!("{}{instance}.sock", socket_prefix(resource))
+}
+
+fn socket_prefix(resource: &Resource) -> String {
+    format!("ringway-{}-", resource.name())
+}
+
+impl Endpoint {
+    /// Starts to serve `resource` with `list`.
+    ///
+    /// # Errors
+    /// [`Error::PathTooLong`] and [`Error::Socket`].
+    pub fn start(
+        config: &Arc<Config>,
+        resource: &Resource,
+        list: Vec<dp::Device>,
+    ) -> Result<Self, Error> {
+        let path = config.plugins_dir.join(socket_name(resource, &config.instance));
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(Error::PathTooLong { resource: resource.clone(), path });
+        }
+        let error = |op| {
+            let (resource, path) = (resource.clone(), path.clone());
+            move |source| Error::Socket { resource, op, path, source }
+        };
+        remove_socket(&path).map_err(error("remove old"))?;
+        let listener = UnixListener::bind(&path).map_err(error("bind"))?;
+        let identity = identity(&path);
+        let (sender, receiver) = watch::channel(list);
+        let service =
+            Service { resource: resource.clone(), config: config.clone(), list: receiver };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = Server::builder().serve_with_incoming_shutdown(
+            DevicePluginServer::new(service),
+            UnixListenerStream::new(listener),
+            async {
+                let _ = stopped.await;
+            },
+        );
+        let name = resource.clone();
+        tokio::spawn(async move {
+            if let Err(e) = serving.await {
+                tracing::error!(resource = %name, error = crate::error::chain(&e), "server ended");
+            }
+        });
+        Ok(Self { path, identity, list: sender, registered: None, _stop: stop })
+    }
+
+    /// Sends `list` to whoever watches, if it is different.
+    pub fn update(&self, list: Vec<dp::Device>) {
+        self.list.send_if_modified(|old| {
+            let different = *old != list;
+            *old = list;
+            different
+        });
+    }
+
+    /// Whether the socket is no longer the one that was bound: kubelet removes all sockets of
+    /// plugins when it starts.
+    pub fn is_lost(&self) -> bool {
+        self.identity.is_none() || identity(&self.path) != self.identity
+    }
+
+    /// How many watch the list. The service itself holds one receiver.
+    pub fn watchers(&self) -> usize {
+        self.list.receiver_count().saturating_sub(1)
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        if !self.is_lost() {
+            // Best effort: kubelet removes it at its next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn remove_socket(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(about) if about.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a socket")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether another running instance serves `resource`, as during a rolling update. Sockets that
+/// nobody listens on any more are removed on the way.
+pub fn another_serves(config: &Config, resource: &Resource) -> bool {
+    let (prefix, own) = (socket_prefix(resource), format!("-{}.sock", config.instance));
+    let Ok(entries) = std::fs::read_dir(&config.plugins_dir) else { return false };
+    let mut found = false;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if !name.starts_with(&prefix) || !name.ends_with(".sock") || name.ends_with(&own) {
+            continue;
+        }
+        match std::os::unix::net::UnixStream::connect(entry.path()) {
+            Ok(_) => found = true,
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                let _ = std::fs::remove_file(entry.path());
+            }
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

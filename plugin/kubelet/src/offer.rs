@@ -1,0 +1,249 @@
+//! What is offered, and why something is not: pure functions over `pools.json` and sightings.
+
+use std::collections::BTreeMap;
+
+use ringway_kernel::vdpa_bus::Driver;
+use ringway_node::pools::{Attach, Device, Pools, State};
+use ringway_node::{DeviceId, Resource};
+use ringway_proto::kubelet::deviceplugin as dp;
+
+use crate::look::{Node, Presence, Sighting};
+
+/// All that is offered, by resource.
+pub type Offers = BTreeMap<Resource, Offer>;
+
+/// What one resource has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// How its devices reach their users.
+    pub attach: Attach,
+    /// Its devices, in the order of `pools.json`.
+    pub items: Vec<Item>,
+}
+
+/// One device and whether it can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its entry in `pools.json`.
+    pub device: Device,
+    /// Name of its vhost-vdpa node in `/dev`, where there is one: a device that is draining keeps
+    /// it for the pod that holds it.
+    pub node: Option<String>,
+    /// Why it cannot be handed out.
+    pub unusable: Option<Unusable>,
+}
+
+/// Why a device cannot be handed out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The agent is about to change it.
+    #[error("draining: {0}")]
+    Draining(String),
+    /// The agent could not make it what the policy asks for.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// The function or vDPA device is not there.
+    #[error("{what} is not there")]
+    Missing {
+        /// Bus and name.
+        what: String,
+    },
+    /// The function or vDPA device has no driver, or another one.
+    #[error("{what} is bound to {found}, not to {wanted}")]
+    Driver {
+        /// Bus and name.
+        what: String,
+        /// The driver found, or `no driver`.
+        found: String,
+        /// What this way of attaching needs.
+        wanted: &'static str,
+    },
+    /// There is no character device to hand out.
+    #[error("vhost-vdpa node {name} is not in /dev")]
+    NoNode {
+        /// The node's name, or `of` and the device where sysfs names none.
+        name: String,
+    },
+    /// This version cannot serve devices of this kind.
+    #[error("attach {0} is not served by this version of the device plugin")]
+    Attach(&'static str),
+    /// The kernel's answer was not understood.
+    #[error("{0}")]
+    Look(String),
+}
+
+/// What `pools` offers, given how the kernel sees each device.
+pub fn offers(pools: &Pools, look: impl Fn(&Device) -> Result<Sighting, String>) -> Offers {
+    let mut offers = Offers::new();
+    for pool in &pools.pools {
+        let offer = offers
+            .entry(pool.resource.clone())
+            .or_insert_with(|| Offer { attach: pool.attach, items: Vec::new() });
+        for device in &pool.devices {
+            offer.items.push(item(pool.attach, device, look(device)));
+        }
+    }
+    offers
+}
+
+fn item(attach: Attach, device: &Device, sighting: Result<Sighting, String>) -> Item {
+    let node = match &sighting {
+        Ok(Sighting { node: Some(Node::There(name)), .. }) => Some(name.clone()),
+        _ => None,
+    };
+    let unusable = usable(attach, device, sighting).err();
+    Item { device: device.clone(), node, unusable }
+}
+
+fn usable(
+    attach: Attach,
+    device: &Device,
+    sighting: Result<Sighting, String>,
+) -> Result<(), Unusable> {
+    let reason = || device.reason.clone().unwrap_or_default();
+    match device.state {
+        State::Ready => {}
+        State::Draining => return Err(Unusable::Draining(reason())),
+        State::Failed => return Err(Unusable::Failed(reason())),
+    }
+    let sighting = sighting.map_err(Unusable::Look)?;
+    let function = || format!("pci function {}", device.id);
+    match attach {
+        Attach::Vfio => Err(Unusable::Attach("vfio")),
+        Attach::Host => Err(Unusable::Attach("host")),
+        Attach::Netdev => is_netdev_driver(&sighting.function, function()),
+        // The function's driver made the vDPA device: whichever it is, it is the right one.
+        Attach::VirtioVdpa => {
+            is_there(&sighting.function, function())?;
+            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VirtioVdpa)
+        }
+        Attach::VhostVdpa => {
+            is_there(&sighting.function, function())?;
+            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VhostVdpa)?;
+            match sighting.node {
+                Some(Node::There(_)) => Ok(()),
+                Some(Node::Absent(name)) => Err(Unusable::NoNode { name }),
+                None => Err(Unusable::NoNode { name: format!("of {}", vdpa_name(device)) }),
+            }
+        }
+    }
+}
+
+fn vdpa_name(device: &Device) -> String {
+    let name = device.vdpa.as_ref().map_or("of the device", |vdpa| &vdpa.name);
+    format!("vdpa device {name}")
+}
+
+fn is_there(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
+    match presence {
+        Some(Presence::Missing) => Err(Unusable::Missing { what }),
+        Some(Presence::Unbound) => no_driver(what, "a vdpa parent driver"),
+        Some(Presence::Bound(_)) | None => Ok(()),
+    }
+}
+
+fn is_netdev_driver(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
+    const WANTED: &str = "a network driver";
+    match presence {
+        Some(Presence::Missing) => Err(Unusable::Missing { what }),
+        Some(Presence::Unbound) => no_driver(what, WANTED),
+        Some(Presence::Bound(found)) if found.contains("vfio") => {
+            Err(Unusable::Driver { what, found: found.clone(), wanted: WANTED })
+        }
+        Some(Presence::Bound(_)) | None => Ok(()),
+    }
+}
+
+fn has_driver(presence: &Option<Presence>, what: String, wanted: Driver) -> Result<(), Unusable> {
+    let wanted = wanted.name();
+    match presence {
+        None | Some(Presence::Missing) => Err(Unusable::Missing { what }),
+        Some(Presence::Unbound) => no_driver(what, wanted),
+        Some(Presence::Bound(found)) if found == wanted => Ok(()),
+        Some(Presence::Bound(found)) => {
+            Err(Unusable::Driver { what, found: found.clone(), wanted })
+        }
+    }
+}
+
+fn no_driver(what: String, wanted: &'static str) -> Result<(), Unusable> {
+    Err(Unusable::Driver { what, found: "no driver".to_owned(), wanted })
+}
+
+impl Offer {
+    /// The list that kubelet gets.
+    pub fn list(&self) -> Vec<dp::Device> {
+        self.items.iter().map(Item::advertised).collect()
+    }
+
+    /// The item of `id`.
+    pub fn find(&self, id: &DeviceId) -> Option<&Item> {
+        self.items.iter().find(|item| item.device.id == *id)
+    }
+}
+
+impl Item {
+    fn advertised(&self) -> dp::Device {
+        let health = if self.unusable.is_none() { dp::HEALTHY } else { dp::UNHEALTHY };
+        // No topology at all is kubelet's "any node": an empty one would never be aligned.
+        let topology = self
+            .device
+            .numa_node
+            .map(|id| dp::TopologyInfo { nodes: vec![dp::NumaNode { id: i64::from(id) }] });
+        dp::Device { id: self.device.id.to_string(), health: health.to_owned(), topology }
+    }
+}
+
+/// One change worth a line in the log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// The resource.
+    pub resource: &'a Resource,
+    /// The device.
+    pub id: &'a DeviceId,
+    /// What became of it.
+    pub now: Became<'a>,
+}
+
+/// What became of a device.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Became<'a> {
+    /// It can be handed out.
+    Healthy,
+    /// It cannot.
+    Unhealthy(&'a Unusable),
+    /// It is no longer in `pools.json`, or in another resource.
+    Gone,
+}
+
+/// What is different in `new`.
+pub fn changes<'a>(old: &'a Offers, new: &'a Offers) -> Vec<Change<'a>> {
+    let (before, after) = (flat(old), flat(new));
+    let mut changes = Vec::new();
+    for (&(resource, id), &unusable) in &after {
+        if before.get(&(resource, id)) != Some(&unusable) {
+            let now = unusable.map_or(Became::Healthy, Became::Unhealthy);
+            changes.push(Change { resource, id, now });
+        }
+    }
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    changes.extend(gone.map(|&(resource, id)| Change { resource, id, now: Became::Gone }));
+    changes
+}
+
+type Flat<'a> = BTreeMap<(&'a Resource, &'a DeviceId), Option<&'a Unusable>>;
+
+fn flat(offers: &Offers) -> Flat<'_> {
+    offers
+        .iter()
+        .flat_map(|(resource, offer)| {
+            offer
+                .items
+                .iter()
+                .map(move |item| ((resource, &item.device.id), item.unusable.as_ref()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

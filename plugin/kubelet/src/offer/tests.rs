@@ -1,0 +1,185 @@
+use super::*;
+use crate::testing::{self, VHOST, VIRTIO, fine, one, pools, resource, vdpa_device};
+use serde_json::json;
+
+/// Why the only device cannot be used when the kernel looks like `sighting`.
+fn check(pools: &Pools, sighting: Result<Sighting, String>, expected: Option<&str>) {
+    let offers = offers(pools, |_| sighting.clone());
+    let item = &offers[&resource(VHOST)].items[0];
+    assert_eq!(item.unusable.as_ref().map(ToString::to_string).as_deref(), expected);
+}
+
+fn bound(driver: &str) -> Option<Presence> {
+    Some(Presence::Bound(driver.to_owned()))
+}
+
+#[test]
+fn pools_become_resources_with_lists() {
+    let offers = testing::offers(&pools());
+    let list = |name: &str| offers[&resource(name)].list();
+    let device = |id: &str, numa| dp::Device {
+        id: id.to_owned(),
+        health: "Healthy".to_owned(),
+        topology: Some(dp::TopologyInfo { nodes: vec![dp::NumaNode { id: numa }] }),
+    };
+    assert_eq!(offers.len(), 2);
+    assert_eq!(list(VHOST), [device("0000:01:00.1", 1), device("0000:01:00.2", 0)]);
+    assert_eq!(list(VIRTIO), [device("0000:01:00.3", 1)]);
+}
+
+#[test]
+fn pools_of_one_resource_are_offered_together() {
+    let mut pools = pools();
+    let mut second = pools.pools[0].clone();
+    second.devices.truncate(1);
+    second.devices[0].id = "0000:02:00.1".parse().unwrap();
+    pools.pools.push(second);
+    let ids: Vec<_> = testing::offers(&pools)[&resource(VHOST)]
+        .items
+        .iter()
+        .map(|item| item.device.id.to_string())
+        .collect();
+    assert_eq!(ids, ["0000:01:00.1", "0000:01:00.2", "0000:02:00.1"]);
+}
+
+#[test]
+fn no_numa_node_is_no_topology() {
+    let mut pools = pools();
+    pools.pools[1].devices[0].numa_node = None;
+    assert_eq!(testing::offers(&pools)[&resource(VIRTIO)].list()[0].topology, None);
+}
+
+#[test]
+fn the_agents_word_comes_first() {
+    for (state, expected) in
+        [("draining", "draining: numvfs changes"), ("failed", "failed: numvfs changes")]
+    {
+        let mut device = vdpa_device(1, "vhost_vdpa");
+        device["state"] = json!(state);
+        device["reason"] = json!("numvfs changes");
+        let pools = one(Attach::VhostVdpa, device);
+        check(&pools, Ok(fine(&pools.pools[0].devices[0])), Some(expected));
+        check(&pools, Err("no such file".to_owned()), Some(expected));
+    }
+}
+
+#[test]
+fn a_vhost_device_needs_function_driver_and_node() {
+    let pools = one(Attach::VhostVdpa, vdpa_device(1, "vhost_vdpa"));
+    let good = fine(&pools.pools[0].devices[0]);
+    let with = |change: &dyn Fn(&mut Sighting)| {
+        let mut sighting = good.clone();
+        change(&mut sighting);
+        Ok(sighting)
+    };
+    check(&pools, Ok(good.clone()), None);
+    check(&pools, with(&|s| s.function = None), None);
+    check(
+        &pools,
+        with(&|s| s.function = Some(Presence::Missing)),
+        Some("pci function 0000:01:00.1 is not there"),
+    );
+    check(
+        &pools,
+        with(&|s| s.function = Some(Presence::Unbound)),
+        Some("pci function 0000:01:00.1 is bound to no driver, not to a vdpa parent driver"),
+    );
+    check(
+        &pools,
+        with(&|s| s.vdpa = Some(Presence::Missing)),
+        Some("vdpa device vdpa:0000:01:00.1 is not there"),
+    );
+    check(
+        &pools,
+        with(&|s| s.vdpa = Some(Presence::Unbound)),
+        Some("vdpa device vdpa:0000:01:00.1 is bound to no driver, not to vhost_vdpa"),
+    );
+    check(
+        &pools,
+        with(&|s| s.vdpa = bound("virtio_vdpa")),
+        Some("vdpa device vdpa:0000:01:00.1 is bound to virtio_vdpa, not to vhost_vdpa"),
+    );
+    check(
+        &pools,
+        with(&|s| s.node = Some(Node::Absent("vhost-vdpa-4".to_owned()))),
+        Some("vhost-vdpa node vhost-vdpa-4 is not in /dev"),
+    );
+    check(
+        &pools,
+        with(&|s| s.node = None),
+        Some("vhost-vdpa node of vdpa device vdpa:0000:01:00.1 is not in /dev"),
+    );
+    check(&pools, Err("read x: denied".to_owned()), Some("read x: denied"));
+}
+
+#[test]
+fn a_virtio_device_needs_its_driver() {
+    let pools = one(Attach::VirtioVdpa, vdpa_device(1, "virtio_vdpa"));
+    let good = fine(&pools.pools[0].devices[0]);
+    check(&pools, Ok(good.clone()), None);
+    check(
+        &pools,
+        Ok(Sighting { vdpa: bound("vhost_vdpa"), ..good }),
+        Some("vdpa device vdpa:0000:01:00.1 is bound to vhost_vdpa, not to virtio_vdpa"),
+    );
+}
+
+#[test]
+fn a_netdev_function_needs_a_network_driver() {
+    let mut device = vdpa_device(1, "vhost_vdpa");
+    device.as_object_mut().unwrap().remove("vdpa");
+    let pools = one(Attach::Netdev, device);
+    let sighting = |function| Ok(Sighting { function, vdpa: None, node: None });
+    check(&pools, sighting(bound("igbvf")), None);
+    check(
+        &pools,
+        sighting(bound("vfio-pci")),
+        Some("pci function 0000:01:00.1 is bound to vfio-pci, not to a network driver"),
+    );
+    check(
+        &pools,
+        sighting(Some(Presence::Unbound)),
+        Some("pci function 0000:01:00.1 is bound to no driver, not to a network driver"),
+    );
+}
+
+#[test]
+fn kinds_not_served_yet_are_offered_as_unhealthy() {
+    for attach in [Attach::Vfio, Attach::Host] {
+        let pools = one(attach, vdpa_device(1, "vhost_vdpa"));
+        let offers = testing::offers(&pools);
+        assert_eq!(offers[&resource(VHOST)].list()[0].health, "Unhealthy");
+    }
+}
+
+#[test]
+fn a_draining_device_keeps_its_node() {
+    let mut pools = pools();
+    pools.pools[0].devices[0].state = State::Draining;
+    let item = &testing::offers(&pools)[&resource(VHOST)].items[0];
+    assert_eq!(item.node.as_deref(), Some("vhost-vdpa-10"));
+    assert!(item.unusable.is_some());
+}
+
+#[test]
+fn each_change_is_told_once() {
+    let before = testing::offers(&pools());
+    let mut pools = pools();
+    pools.pools[0].devices[0].state = State::Draining;
+    pools.pools[0].devices[0].reason = Some("why".to_owned());
+    pools.pools.truncate(1);
+    let after = testing::offers(&pools);
+    let told: Vec<_> = changes(&before, &after)
+        .iter()
+        .map(|Change { resource, id, now }| format!("{resource} {id} {now:?}"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            r#"ringway.dev/vm-rings 0000:01:00.1 Unhealthy(Draining("why"))"#,
+            "ringway.dev/pod-rings 0000:01:00.3 Gone",
+        ]
+    );
+    assert_eq!(changes(&after, &after), []);
+    assert_eq!(changes(&Offers::new(), &before).len(), 3);
+}

@@ -1,0 +1,155 @@
+//! Writes what others read about our devices: CDI specs for container runtimes, device-info for
+//! Multus. Files of ours that nothing stands behind any more go; other files are left alone.
+
+use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use ringway_kernel::vdpa_bus::Driver;
+use ringway_node::devinfo::{self, DeviceInfo};
+use ringway_node::pools::Attach;
+use ringway_node::{Resource, atomic};
+
+use crate::cdi;
+use crate::offer::{Item, Offer, Offers};
+
+/// The largest of our own files that is compared with what it should be, in bytes.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+/// Why a file could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory cannot be made or listed.
+    #[error("{op} directory {}", dir.display())]
+    Dir {
+        /// What was tried.
+        op: &'static str,
+        /// The directory.
+        dir: PathBuf,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// A file cannot be written or removed.
+    #[error(transparent)]
+    File(#[from] atomic::Error),
+}
+
+/// Brings the CDI specs of all resources up to date.
+///
+/// # Errors
+/// The first failure; the specs before it are up to date.
+pub fn specs(dir: &Path, offers: &Offers, hook: Option<&Path>) -> Result<(), Error> {
+    let mut keep = BTreeSet::new();
+    for (resource, offer) in offers {
+        if spec(dir, resource, offer, hook)? {
+            keep.insert(cdi::file_name(resource));
+        }
+    }
+    remove_others(dir, &keep, ".json")
+}
+
+/// Brings the CDI spec of one resource up to date, and tells whether it has one.
+///
+/// # Errors
+/// The directory cannot be made, or the file not be written or removed.
+pub fn spec(
+    dir: &Path,
+    resource: &Resource,
+    offer: &Offer,
+    hook: Option<&Path>,
+) -> Result<bool, Error> {
+    let path = dir.join(cdi::file_name(resource));
+    let Some(spec) = cdi::spec(resource, offer, hook) else {
+        atomic::remove(&path)?;
+        return Ok(false);
+    };
+    write_if_changed(&path, &spec.to_json(), 0o644)?;
+    Ok(true)
+}
+
+/// Brings the device-info files of all devices up to date. A device that is in trouble keeps its
+/// file, which a pod that holds it may still need.
+///
+/// # Errors
+/// The first failure; the files before it are up to date.
+pub fn infos(dir: &Path, offers: &Offers) -> Result<(), Error> {
+    let mut keep = BTreeSet::new();
+    for (resource, offer) in offers {
+        for item in &offer.items {
+            let path = devinfo::plugin_file(dir, resource, &item.device.id);
+            if let Some(info) = info(offer.attach, item) {
+                // Read-only, as the SR-IOV device plugin leaves it.
+                write_if_changed(&path, &info.to_json(), 0o444)?;
+            }
+            keep.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    remove_others(&dir.join("dp"), &keep, devinfo::PLUGIN_FILE_END)
+}
+
+/// What a device is, as far as it is known.
+fn info(attach: Attach, item: &Item) -> Option<DeviceInfo> {
+    let device = &item.device;
+    let pci_address = device.pci_address.map(|address| address.to_string());
+    let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
+    let representor_device = None;
+    match attach {
+        Attach::Netdev | Attach::Vfio | Attach::Host => Some(DeviceInfo::pci(devinfo::Pci {
+            pci_address: pci_address?,
+            pf_pci_address,
+            representor_device,
+        })),
+        Attach::VirtioVdpa | Attach::VhostVdpa => {
+            let vdpa = device.vdpa.as_ref()?;
+            let (driver, path) = match vdpa.driver {
+                Driver::VirtioVdpa => (devinfo::VdpaDriver::Virtio, None),
+                Driver::VhostVdpa => {
+                    (devinfo::VdpaDriver::Vhost, Some(cdi::container_path(&device.id)))
+                }
+            };
+            Some(DeviceInfo::vdpa(devinfo::Vdpa {
+                parent_device: vdpa.name.clone(),
+                driver,
+                path,
+                pci_address,
+                pf_pci_address,
+                representor_device,
+            }))
+        }
+    }
+}
+
+fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    // Whatever else is there, a link or a larger file, is replaced.
+    if atomic::read(path, MAX_SIZE).is_ok_and(|found| found == bytes) {
+        return Ok(());
+    }
+    if let Some(dir) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(|source| Error::Dir {
+            op: "make",
+            dir: dir.to_owned(),
+            source,
+        })?;
+    }
+    Ok(atomic::write(path, bytes, mode)?)
+}
+
+fn remove_others(dir: &Path, keep: &BTreeSet<String>, end: &str) -> Result<(), Error> {
+    let error = |source| Error::Dir { op: "list", dir: dir.to_owned(), source };
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(error)?,
+    };
+    for entry in entries {
+        let name = entry.map_err(error)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.starts_with(cdi::FILE_PREFIX) && name.ends_with(end) && !keep.contains(name) {
+            atomic::remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The device plugin service of one resource.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringway_node::lock::{self, Lock, Locks};
+use ringway_node::{DeviceId, Resource};
+use ringway_proto::kubelet::deviceplugin as dp;
+use ringway_proto::kubelet::deviceplugin::device_plugin_server::DevicePlugin;
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+
+use crate::allocate::{self, Refusal};
+use crate::error::chain;
+use crate::plugin::Config;
+use crate::publish;
+
+/// How long an allocation waits for a device that is being changed. Kubelet waits without end, and
+/// holds up the start of other pods while it does.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// What kubelet asks of one resource.
+#[derive(Debug)]
+pub struct Service {
+    /// The resource.
+    pub resource: Resource,
+    /// How the plugin runs.
+    pub config: Arc<Config>,
+    /// The list of devices as it is now.
+    pub list: watch::Receiver<Vec<dp::Device>>,
+}
+
+#[tonic::async_trait]
+impl DevicePlugin for Service {
+    async fn get_device_plugin_options(
+        &self,
+        _: Request<dp::Empty>,
+    ) -> Result<Response<dp::DevicePluginOptions>, Status> {
+        Ok(Response::new(dp::DevicePluginOptions::default()))
+    }
+
+    type ListAndWatchStream =
+        Pin<Box<dyn Stream<Item = Result<dp::ListAndWatchResponse, Status>> + Send>>;
+
+    /// The list now and at each change. Ends with the client, or with the resource's endpoint:
+    /// never with an empty list, which would tell kubelet that the devices are gone.
+    async fn list_and_watch(
+        &self,
+        _: Request<dp::Empty>,
+    ) -> Result<Response<Self::ListAndWatchStream>, Status> {
+        let lists = WatchStream::new(self.list.clone());
+        let answers = lists.map(|devices| Ok(dp::ListAndWatchResponse { devices }));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    /// Not offered in the options, so that kubelet does not call it.
+    async fn get_preferred_allocation(
+        &self,
+        _: Request<dp::PreferredAllocationRequest>,
+    ) -> Result<Response<dp::PreferredAllocationResponse>, Status> {
+        Err(Status::unimplemented("preferred allocation is not offered"))
+    }
+
+    async fn allocate(
+        &self,
+        request: Request<dp::AllocateRequest>,
+    ) -> Result<Response<dp::AllocateResponse>, Status> {
+        let answer = self.answer(request.get_ref()).await;
+        match &answer {
+            Ok(_) => {
+                tracing::info!(resource = %self.resource, devices = ?ids(request.get_ref()), "allocated")
+            }
+            Err(status) => tracing::warn!(
+                resource = %self.resource,
+                devices = ?ids(request.get_ref()),
+                error = status.message(),
+                "allocation refused"
+            ),
+        }
+        answer.map(Response::new)
+    }
+
+    /// Not asked for in the options, so that kubelet does not call it.
+    async fn pre_start_container(
+        &self,
+        _: Request<dp::PreStartContainerRequest>,
+    ) -> Result<Response<dp::PreStartContainerResponse>, Status> {
+        Err(Status::unimplemented("pre-start calls are not asked for"))
+    }
+}
+
+fn ids(request: &dp::AllocateRequest) -> Vec<&str> {
+    let containers = request.container_requests.iter();
+    containers.flat_map(|container| container.devices_ids.iter().map(String::as_str)).collect()
+}
+
+impl Service {
+    /// All under the devices' locks: who changes a device writes `draining` first and then takes
+    /// its lock, so that what is read here holds until the answer is made.
+    async fn answer(&self, request: &dp::AllocateRequest) -> Result<dp::AllocateResponse, Status> {
+        let containers =
+            allocate::requested(&self.resource, request).map_err(|refusal| status(&refusal))?;
+        let _locks = self.lock(containers.iter().flatten().cloned().collect()).await?;
+        let offers = self.config.observe().map_err(|e| {
+            Status::unavailable(format!("allocate {}: {}", self.resource, chain(&e)))
+        })?;
+        let offer = offers.get(&self.resource);
+        let mut container_responses = Vec::new();
+        for ids in &containers {
+            let answer = allocate::answer(&self.resource, offer, ids);
+            container_responses.push(answer.map_err(|refusal| status(&refusal))?);
+        }
+        // The names in the answer are resolved by the spec on disk: it must say what was just seen.
+        if let Some(offer) = offer {
+            let hook = self.config.hook.as_deref();
+            publish::spec(&self.config.cdi_dir, &self.resource, offer, hook).map_err(|e| {
+                Status::unavailable(format!("allocate {}: {}", self.resource, chain(&e)))
+            })?;
+        }
+        Ok(dp::AllocateResponse { container_responses })
+    }
+
+    /// Locks in the order of the ids, so that two allocations cannot wait for each other.
+    async fn lock(&self, ids: BTreeSet<DeviceId>) -> Result<Vec<Lock>, Status> {
+        let locks = Locks::at(&self.config.lock_dir);
+        let start = Instant::now();
+        let mut held = Vec::new();
+        for id in ids {
+            held.push(loop {
+                let tried = locks.try_lock(&id).map_err(|e| Status::unavailable(chain(&e)))?;
+                if let Some(lock) = tried {
+                    break lock;
+                }
+                let waited = start.elapsed();
+                if waited >= LOCK_WAIT {
+                    return Err(Status::unavailable(chain(&lock::Error::Busy { id, waited })));
+                }
+                tokio::time::sleep(lock::RETRY_INTERVAL).await;
+            });
+        }
+        Ok(held)
+    }
+}
+
+fn status(refusal: &Refusal) -> Status {
+    let text = chain(refusal);
+    match refusal {
+        Refusal::Grammar { .. } | Refusal::Twice { .. } => Status::invalid_argument(text),
+        Refusal::Unknown { .. } => Status::not_found(text),
+        Refusal::Unusable { .. } => Status::failed_precondition(text),
+    }
+}

@@ -1,0 +1,104 @@
+//! What a container gets, and when it gets nothing.
+
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::eventually;
+use crate::fake_kubelet::Kubelet;
+use crate::node::{Node, PODS, Plugin, VMS};
+
+async fn started() -> (Node, Kubelet, Plugin) {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+    (node, kubelet, plugin)
+}
+
+async fn refused(kubelet: &Kubelet, id: &str, code: Code, text: &str) {
+    let status = kubelet.allocate(VMS, &[id]).await.unwrap_err();
+    assert_eq!(status.code(), code, "{status}");
+    assert!(status.message().contains(text), "{}", status.message());
+    let names_id = status.message().contains(id) || code == Code::Unavailable;
+    assert!(names_id, "{}", status.message());
+}
+
+#[tokio::test]
+async fn a_vhost_device_is_a_cdi_name_and_a_virtio_device_an_id() {
+    let (_node, kubelet, _plugin) = started().await;
+    let answer = kubelet.allocate(VMS, &["0000:01:00.2"]).await.unwrap();
+    assert_eq!(answer.cdi_devices.len(), 1);
+    assert_eq!(answer.cdi_devices[0].name, "ringway.dev/vm-rings=0000:01:00.2");
+    assert_eq!(answer.envs["PCIDEVICE_RINGWAY_DEV_VM-RINGS"], "0000:01:00.2");
+    let info: Value =
+        serde_json::from_str(&answer.envs["PCIDEVICE_RINGWAY_DEV_VM_RINGS_INFO"]).unwrap();
+    assert_eq!(info["0000:01:00.2"]["vdpa"]["mount"], "/dev/ringway/0000:01:00.2");
+
+    let answer = kubelet.allocate(PODS, &["0000:01:00.3"]).await.unwrap();
+    assert!(answer.cdi_devices.is_empty() && answer.devices.is_empty());
+    assert_eq!(answer.envs["PCIDEVICE_RINGWAY_DEV_POD_RINGS"], "0000:01:00.3");
+}
+
+#[tokio::test]
+async fn ids_that_are_not_of_the_resource_are_refused() {
+    let (_node, kubelet, _plugin) = started().await;
+    refused(&kubelet, "0000:01:00.7", Code::NotFound, "is not in its pools").await;
+    refused(&kubelet, "0000:01:00.3", Code::NotFound, "is not in its pools").await;
+    refused(&kubelet, "../passwd", Code::InvalidArgument, "is not a device id").await;
+}
+
+#[tokio::test]
+async fn devices_that_cannot_be_used_are_refused_with_the_reason() {
+    let (mut node, kubelet, _plugin) = started().await;
+    for state in ["draining", "failed"] {
+        node.change_pools(|pools| {
+            pools[0]["devices"][0]["state"] = json!(state);
+            pools[0]["devices"][0]["reason"] = json!("mtu changes");
+        });
+        // At once: an allocation reads the file itself.
+        let text = format!("{state}: mtu changes");
+        refused(&kubelet, "0000:01:00.1", Code::FailedPrecondition, &text).await;
+    }
+    node.unbind(2);
+    let text = "is bound to no driver, not to vhost_vdpa";
+    refused(&kubelet, "0000:01:00.2", Code::FailedPrecondition, text).await;
+}
+
+#[tokio::test]
+async fn the_spec_follows_a_node_that_got_another_number() {
+    let (node, kubelet, _plugin) = started().await;
+    let device = node.path("sys/bus/vdpa/devices/vdpa:0000:01:00.1");
+    std::fs::rename(device.join("vhost-vdpa-0"), device.join("vhost-vdpa-9")).unwrap();
+    std::fs::rename(node.path("dev/vhost-vdpa-0"), node.path("dev/vhost-vdpa-9")).unwrap();
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    let spec = node.json("cdi/ringway.dev-vm-rings.json");
+    let host_path = &spec["devices"][0]["containerEdits"]["deviceNodes"][0]["hostPath"];
+    assert_eq!(host_path, "/dev/vhost-vdpa-9");
+}
+
+#[tokio::test]
+async fn a_device_that_is_being_changed_is_not_handed_out() {
+    let (node, kubelet, _plugin) = started().await;
+    let lock = node.lock("0000:01:00.1");
+    refused(&kubelet, "0000:01:00.1", Code::Unavailable, "device 0000:01:00.1: still held").await;
+    kubelet.allocate(VMS, &["0000:01:00.2"]).await.unwrap();
+    drop(lock);
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_pools_file_stops_allocations_and_nothing_else() {
+    let (node, kubelet, plugin) = started().await;
+    node.break_pools(r#"{"version": 9}"#);
+    refused(&kubelet, "0000:01:00.1", Code::Unavailable, "version 9").await;
+    eventually("complaint", || plugin.log().contains("version 9 is more").then_some(())).await;
+    std::fs::remove_file(node.path("state/pools.json")).unwrap();
+    refused(&kubelet, "0000:01:00.1", Code::Unavailable, "pools.json").await;
+
+    node.write_pools();
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    assert_eq!(kubelet.lists(VMS).len(), 1, "the list did not change");
+    assert_eq!((kubelet.registrations(VMS), kubelet.ended(VMS)), (1, 0));
+    assert!(node.path("cdi/ringway.dev-vm-rings.json").exists());
+}

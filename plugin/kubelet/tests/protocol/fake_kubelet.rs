@@ -1,0 +1,189 @@
+//! A kubelet as far as device plugins see it (`pkg/kubelet/cm/devicemanager`): it connects back
+//! during Register, then watches the list; a second Register of a resource ends the first stream;
+//! it removes all sockets when it starts and does not connect again by itself.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use ringway_proto::kubelet::deviceplugin as dp;
+use ringway_proto::kubelet::deviceplugin::device_plugin_client::DevicePluginClient;
+use ringway_proto::kubelet::deviceplugin::registration_server::{Registration, RegistrationServer};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status};
+
+use crate::eventually;
+
+/// A running kubelet.
+pub(crate) struct Kubelet {
+    dir: PathBuf,
+    server: JoinHandle<()>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    resources: Mutex<HashMap<String, Known>>,
+}
+
+/// What kubelet knows of a resource.
+#[derive(Default)]
+struct Known {
+    registrations: usize,
+    endpoint: String,
+    lists: Vec<List>,
+    ended: usize,
+    watching: Option<JoinHandle<()>>,
+}
+
+/// The (id, healthy) pairs of one message.
+pub(crate) type List = Vec<(String, bool)>;
+
+impl Kubelet {
+    /// Starts in `dir` as kubelet does: with no plugin's socket left.
+    pub(crate) fn start(dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "sock") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        let listener = UnixListener::bind(dir.join("kubelet.sock")).unwrap();
+        let state = Arc::<State>::default();
+        let service = Service { dir: dir.to_owned(), state: state.clone() };
+        let serving = Server::builder().serve_with_incoming(
+            RegistrationServer::new(service),
+            UnixListenerStream::new(listener),
+        );
+        let server = tokio::spawn(async { serving.await.unwrap() });
+        Self { dir: dir.to_owned(), server, state }
+    }
+
+    /// Stops, and leaves its socket behind as a killed one does.
+    pub(crate) fn stop(self) {
+        self.server.abort();
+        for known in self.state.resources.lock().unwrap().values() {
+            known.stop_watching();
+        }
+    }
+
+    fn ask<T>(&self, resource: &str, ask: impl FnOnce(&Known) -> T) -> T {
+        ask(self.state.resources.lock().unwrap().entry(resource.to_owned()).or_default())
+    }
+
+    /// Waits for a list that `is_it`, and gives the number of lists until then.
+    pub(crate) async fn list(&self, resource: &str, is_it: impl Fn(&List) -> bool) -> usize {
+        let at = || self.ask(resource, |known| known.lists.iter().rposition(&is_it));
+        eventually(&format!("list of {resource}"), at).await + 1
+    }
+
+    /// Waits until the latest list is of these ids, all healthy.
+    pub(crate) async fn healthy(&self, resource: &str, ids: &[&str]) {
+        let wanted: List = ids.iter().map(|id| ((*id).to_owned(), true)).collect();
+        let is_last =
+            || self.ask(resource, |known| (known.lists.last() == Some(&wanted)).then_some(()));
+        eventually(&format!("healthy {ids:?} of {resource}"), is_last).await;
+    }
+
+    /// All lists so far.
+    pub(crate) fn lists(&self, resource: &str) -> Vec<List> {
+        self.ask(resource, |known| known.lists.clone())
+    }
+
+    /// How often the resource was registered.
+    pub(crate) fn registrations(&self, resource: &str) -> usize {
+        self.ask(resource, |known| known.registrations)
+    }
+
+    /// How many of its streams the plugin has ended.
+    pub(crate) fn ended(&self, resource: &str) -> usize {
+        self.ask(resource, |known| known.ended)
+    }
+
+    /// Lets go of the resource's stream, as a kubelet in trouble does.
+    pub(crate) fn drop_stream(&self, resource: &str) {
+        self.ask(resource, Known::stop_watching);
+    }
+
+    /// Allocates for one container.
+    pub(crate) async fn allocate(
+        &self,
+        resource: &str,
+        ids: &[&str],
+    ) -> Result<dp::ContainerAllocateResponse, Status> {
+        let endpoint = self.ask(resource, |known| known.endpoint.clone());
+        let container = dp::ContainerAllocateRequest {
+            devices_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        };
+        let request = dp::AllocateRequest { container_requests: vec![container] };
+        let channel = connect(&self.dir.join(endpoint)).await.unwrap();
+        let answer = DevicePluginClient::new(channel).allocate(request).await?;
+        let mut containers = answer.into_inner().container_responses;
+        assert_eq!(containers.len(), 1);
+        Ok(containers.remove(0))
+    }
+}
+
+impl Known {
+    fn stop_watching(&self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+    }
+}
+
+struct Service {
+    dir: PathBuf,
+    state: Arc<State>,
+}
+
+#[tonic::async_trait]
+impl Registration for Service {
+    async fn register(
+        &self,
+        request: Request<dp::RegisterRequest>,
+    ) -> Result<Response<dp::Empty>, Status> {
+        let dp::RegisterRequest { version, endpoint, resource_name, .. } = request.into_inner();
+        if version != "v1beta1" {
+            return Err(Status::invalid_argument(format!("version {version}")));
+        }
+        let channel = connect(&self.dir.join(&endpoint)).await?;
+        let mut client = DevicePluginClient::new(channel);
+        client.get_device_plugin_options(dp::Empty {}).await?;
+        let (state, name) = (self.state.clone(), resource_name.clone());
+        let watching = tokio::spawn(async move {
+            let note = |note: &dyn Fn(&mut Known)| {
+                note(state.resources.lock().unwrap().entry(name.clone()).or_default());
+            };
+            let mut stream = client.list_and_watch(dp::Empty {}).await.unwrap().into_inner();
+            while let Ok(Some(message)) = stream.message().await {
+                let list: List = message
+                    .devices
+                    .into_iter()
+                    .map(|device| (device.id, device.health == "Healthy"))
+                    .collect();
+                note(&|known| known.lists.push(list.clone()));
+            }
+            note(&|known| known.ended += 1);
+        });
+        let mut resources = self.state.resources.lock().unwrap();
+        let known = resources.entry(resource_name).or_default();
+        known.stop_watching();
+        known.registrations += 1;
+        known.endpoint = endpoint;
+        known.watching = Some(watching);
+        Ok(Response::new(dp::Empty {}))
+    }
+}
+
+async fn connect(socket: &Path) -> Result<Channel, Status> {
+    Endpoint::from_shared(format!("unix://{}", socket.display()))
+        .unwrap()
+        .connect()
+        .await
+        .map_err(|e| Status::unavailable(e.to_string()))
+}

@@ -1,0 +1,137 @@
+//! Starts, restarts and ends.
+
+use std::process::Command;
+
+use crate::eventually;
+use crate::fake_kubelet::Kubelet;
+use crate::node::{Node, PODS, VMS};
+
+const BOTH: [&str; 2] = ["0000:01:00.1", "0000:01:00.2"];
+
+async fn registered(kubelet: &Kubelet, resource: &str, times: usize) {
+    let is_so = || (kubelet.registrations(resource) == times).then_some(());
+    eventually(&format!("registration {times} of {resource}"), is_so).await;
+}
+
+#[tokio::test]
+async fn a_kubelet_that_restarts_is_told_again() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &BOTH).await;
+    for _ in 0..2 {
+        kubelet_restarts(&node).await;
+    }
+    drop(kubelet);
+}
+
+async fn kubelet_restarts(node: &Node) {
+    let kubelet = node.kubelet();
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    kubelet.stop();
+}
+
+#[tokio::test]
+async fn kubelet_may_come_later_than_the_plugin() {
+    let node = Node::new();
+    let plugin = node.plugin("a");
+    eventually("complaint", || plugin.log().contains("waiting for kubelet").then_some(())).await;
+    let kubelet = node.kubelet();
+    kubelet.healthy(VMS, &BOTH).await;
+}
+
+#[tokio::test]
+async fn the_agent_may_come_later_than_the_plugin() {
+    let node = Node::new();
+    let foreign = node.path("cdi/ringway.dev-vm-rings.json");
+    std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    std::fs::write(&foreign, "of an earlier run").unwrap();
+    std::fs::remove_file(node.path("state/pools.json")).unwrap();
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    eventually("complaint", || plugin.log().contains("pools.json").then_some(())).await;
+    assert!(foreign.exists(), "not known is not empty");
+    node.write_pools();
+    kubelet.healthy(VMS, &BOTH).await;
+}
+
+#[tokio::test]
+async fn a_removed_socket_is_made_anew() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+    std::fs::remove_file(node.path("kubelet/device-plugins/ringway-vm-rings-a.sock")).unwrap();
+    registered(&kubelet, VMS, 2).await;
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    assert_eq!(kubelet.registrations(PODS), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_kubelet_lost_is_offered_again() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.drop_stream(VMS);
+    registered(&kubelet, VMS, 2).await;
+    kubelet.list(VMS, |list| list.len() == 2).await;
+}
+
+#[tokio::test]
+async fn two_instances_do_not_fight_and_the_one_that_stays_takes_over() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _old = node.plugin("old");
+    kubelet.healthy(VMS, &BOTH).await;
+    let mut new = node.plugin("new");
+    registered(&kubelet, VMS, 2).await;
+    // Changes of health are the clock: many looks long, the old one has no stream.
+    for _ in 0..5 {
+        let seen = kubelet.lists(VMS).len();
+        node.unbind(1);
+        eventually("unhealthy", || (kubelet.lists(VMS).len() > seen).then_some(())).await;
+        node.bind(1, "vhost_vdpa");
+        kubelet.healthy(VMS, &BOTH).await;
+    }
+    assert_eq!(kubelet.registrations(VMS), 2);
+    assert!(new.terminate().await.success());
+    registered(&kubelet, VMS, 3).await;
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn on_sigterm_it_leaves_without_an_empty_list() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let mut plugin = node.plugin("a");
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+    assert!(plugin.terminate().await.success());
+    for resource in [VMS, PODS] {
+        eventually("end of the stream", || (kubelet.ended(resource) == 1).then_some(())).await;
+        assert_eq!(kubelet.lists(resource).len(), 1, "nothing after the first list");
+    }
+    assert!(!node.path("kubelet/device-plugins/ringway-vm-rings-a.sock").exists());
+    assert!(node.path("cdi/ringway.dev-vm-rings.json").exists(), "pods still need it");
+    let info = node.path("devinfo/dp/ringway.dev-vm-rings-0000:01:00.1-device.json");
+    assert!(info.exists(), "pods still need it");
+}
+
+#[test]
+fn version_and_help_are_told() {
+    let run = |arg| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_ringway-device-plugin")).arg(arg).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run("--version"), format!("ringway-device-plugin {}\n", env!("CARGO_PKG_VERSION")));
+    let help = run("--help");
+    for flag in ["--kubelet-dir", "--pools", "--cdi-dir", "--devinfo-dir", "--lock-dir", "--hook"] {
+        assert!(help.contains(flag), "{flag}");
+    }
+}

@@ -1,0 +1,181 @@
+//! A node in a temporary directory: a sysfs, `pools.json`, and the plugin's process.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+
+use ringway_kernel::testing::Tree;
+use ringway_node::DeviceId;
+use ringway_node::lock::{Lock, Locks};
+use serde_json::{Value, json};
+
+use crate::eventually;
+use crate::fake_kubelet::Kubelet;
+
+pub(crate) const VMS: &str = "ringway.dev/vm-rings";
+pub(crate) const PODS: &str = "ringway.dev/pod-rings";
+
+const CARD: &str = "
+    0000:01:00.0 virtio-pci pf totalvfs=4
+    0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 vhost=0
+    0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 vhost=1
+    0000:01:00.3 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.3 virtio=3
+";
+
+/// The node, whose pools are two vhost devices (`.1`, `.2`) and one virtio device (`.3`).
+pub(crate) struct Node {
+    tree: Tree,
+    pools: Value,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        let tree = Tree::new(CARD);
+        // The vhost nodes are the host's /dev/null: making others needs root.
+        for minor in [0, 1] {
+            let node = tree.path(&format!("dev/vhost-vdpa-{minor}"));
+            std::fs::remove_file(&node).unwrap();
+            symlink("/dev/null", node).unwrap();
+            let function = minor + 1;
+            tree.write(
+                &format!("sys/bus/vdpa/devices/vdpa:0000:01:00.{function}/vhost-vdpa-{minor}/dev"),
+                "1:3\n",
+            );
+        }
+        let vhost = |n| device(n, "vhost_vdpa");
+        let pools = json!({"version": 1, "node": "n", "generation": 1, "pools": [
+            {"name": "vms", "resource": VMS, "attach": "vhost-vdpa",
+             "devices": [vhost(1), vhost(2)]},
+            {"name": "pods", "resource": PODS, "attach": "virtio-vdpa",
+             "devices": [device(3, "virtio_vdpa")]},
+        ]});
+        let node = Self { tree, pools };
+        std::fs::create_dir_all(node.path("state")).unwrap();
+        node.write_pools();
+        node
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.tree.path(relative)
+    }
+
+    /// Starts a kubelet in this node's place for it.
+    pub(crate) fn kubelet(&self) -> Kubelet {
+        Kubelet::start(&self.path("kubelet/device-plugins"))
+    }
+
+    /// Starts the plugin's binary.
+    pub(crate) fn plugin(&self, instance: &str) -> Plugin {
+        let log = self.path(&format!("plugin-{instance}.log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_ringway-device-plugin"))
+            .args(["--instance", instance, "--health-interval", "0.1"])
+            .args(["--hook", "/opt/cni/bin/ringway"])
+            .arg("--kubelet-dir")
+            .arg(self.path("kubelet"))
+            .arg("--pools")
+            .arg(self.path("state/pools.json"))
+            .arg("--cdi-dir")
+            .arg(self.path("cdi"))
+            .arg("--devinfo-dir")
+            .arg(self.path("devinfo"))
+            .arg("--lock-dir")
+            .arg(self.path("lock"))
+            .arg("--sys")
+            .arg(self.path("sys"))
+            .arg("--dev")
+            .arg(self.path("dev"))
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Plugin { child, log }
+    }
+
+    /// Changes `pools.json` as the agent does.
+    pub(crate) fn change_pools(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.pools["pools"]);
+        self.write_pools();
+    }
+
+    /// Puts text into `pools.json`.
+    pub(crate) fn break_pools(&self, text: &str) {
+        self.put_pools(text);
+    }
+
+    /// Puts what it was before back.
+    pub(crate) fn write_pools(&self) {
+        self.put_pools(&self.pools.to_string());
+    }
+
+    fn put_pools(&self, text: &str) {
+        let path = self.path("state/pools.json");
+        ringway_node::atomic::write(&path, text.as_bytes(), 0o644).unwrap();
+    }
+
+    /// Unbinds the vDPA device of function `n` from its bus driver, as far as sysfs shows it.
+    pub(crate) fn unbind(&self, n: u32) {
+        std::fs::remove_file(self.path(&vdpa_driver(n))).unwrap();
+    }
+
+    /// Binds it again.
+    pub(crate) fn bind(&self, n: u32, driver: &str) {
+        self.tree.link(&vdpa_driver(n), &format!("sys/bus/vdpa/drivers/{driver}"));
+    }
+
+    /// Takes a device's lock, as the agent does while it changes it.
+    pub(crate) fn lock(&self, id: &str) -> Lock {
+        let id: DeviceId = id.parse().unwrap();
+        Locks::at(&self.path("lock")).try_lock(&id).unwrap().unwrap()
+    }
+
+    /// A JSON file of this node.
+    pub(crate) fn json(&self, relative: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(self.path(relative)).unwrap()).unwrap()
+    }
+}
+
+/// The driver link's place in the tree itself, not by way of the bus.
+fn vdpa_driver(n: u32) -> String {
+    format!("sys/devices/pci0000:00/0000:01:00.{n}/vdpa:0000:01:00.{n}/driver")
+}
+
+fn device(n: u32, driver: &str) -> Value {
+    let address = format!("0000:01:00.{n}");
+    let node = (driver == "vhost_vdpa").then(|| format!("/dev/vhost-vdpa-{}", n - 1));
+    json!({
+        "id": address, "parent": "0000:01:00.0", "index": n - 1, "state": "ready",
+        "pciAddress": address, "pfPciAddress": "0000:01:00.0",
+        "vdpa": {"name": format!("vdpa:{address}"), "mgmtdev": format!("pci/{address}"),
+                 "driver": driver, "node": node},
+    })
+}
+
+/// The plugin's process, ended with the test; its log is shown if the test fails.
+pub(crate) struct Plugin {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Plugin {
+    /// Asks it to leave, and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        eventually("exit", || self.child.try_wait().unwrap()).await
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        // Gone already is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What kubelet is told, and when.
+
+use serde_json::json;
+
+use crate::eventually;
+use crate::node::{Node, PODS, VMS};
+
+#[tokio::test]
+async fn each_resource_is_registered_and_listed() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+    assert_eq!((kubelet.registrations(VMS), kubelet.registrations(PODS)), (1, 1));
+    assert!(node.path("kubelet/device-plugins/ringway-vm-rings-a.sock").exists());
+}
+
+#[tokio::test]
+async fn specs_and_device_info_are_there_when_kubelet_hears_of_a_resource() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    let spec = node.json("cdi/ringway.dev-vm-rings.json");
+    assert_eq!(spec["kind"], "ringway.dev/vm-rings");
+    assert_eq!(
+        spec["devices"][0]["containerEdits"]["deviceNodes"][0],
+        json!({"path": "/dev/ringway/0000:01:00.1", "hostPath": "/dev/vhost-vdpa-0",
+               "fileMode": 438, "permissions": "rw"})
+    );
+    assert_eq!(spec["containerEdits"]["hooks"][0]["path"], "/opt/cni/bin/ringway");
+    assert!(!node.path("cdi/ringway.dev-pod-rings.json").exists());
+    let info = node.json("devinfo/dp/ringway.dev-vm-rings-0000:01:00.2-device.json");
+    assert_eq!(info["vdpa"]["path"], "/dev/ringway/0000:01:00.2");
+}
+
+#[tokio::test]
+async fn a_change_of_health_reaches_kubelet_both_ways_and_no_other_resource() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+
+    node.unbind(1);
+    kubelet.list(VMS, |list| list.iter().map(|(_, healthy)| *healthy).eq([false, true])).await;
+    let reason = "vdpa device vdpa:0000:01:00.1 is bound to no driver, not to vhost_vdpa";
+    assert!(plugin.log().contains(reason), "the log names the reason");
+
+    node.bind(1, "vhost_vdpa");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    assert_eq!(kubelet.lists(PODS).len(), 1);
+}
+
+#[tokio::test]
+async fn a_draining_device_is_unhealthy() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    node.change_pools(|pools| {
+        pools[0]["devices"][1]["state"] = json!("draining");
+        pools[0]["devices"][1]["reason"] = json!("mtu changes");
+    });
+    kubelet.list(VMS, |list| list.iter().map(|(_, healthy)| *healthy).eq([true, false])).await;
+}
+
+#[tokio::test]
+async fn resources_come_and_go_without_disturbing_others() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+
+    // The second vhost device moves into a resource of its own, and the pods' resource goes.
+    node.change_pools(|pools| {
+        let moved = pools[0]["devices"].as_array_mut().unwrap().remove(1);
+        pools[1] = json!({"name": "more", "resource": "ringway.dev/more",
+                          "attach": "vhost-vdpa", "devices": [moved]});
+    });
+    kubelet.healthy("ringway.dev/more", &["0000:01:00.2"]).await;
+    kubelet.healthy(VMS, &["0000:01:00.1"]).await;
+    eventually("end of the stream", || (kubelet.ended(PODS) == 1).then_some(())).await;
+    assert!(!kubelet.lists(PODS).contains(&Vec::new()), "no empty list");
+    assert!(!node.path("kubelet/device-plugins/ringway-pod-rings-a.sock").exists());
+    assert!(!node.path("devinfo/dp/ringway.dev-pod-rings-0000:01:00.3-device.json").exists());
+    assert!(node.path("cdi/ringway.dev-more.json").exists());
+    assert_eq!((kubelet.registrations(VMS), kubelet.ended(VMS)), (1, 0));
+
+    node.change_pools(|pools| *pools = json!([]));
+    eventually("end of the last streams", || {
+        (kubelet.ended(VMS) == 1 && kubelet.ended("ringway.dev/more") == 1).then_some(())
+    })
+    .await;
+    assert!(!node.path("cdi/ringway.dev-vm-rings.json").exists());
+}
