@@ -69,9 +69,10 @@ fn probe(parts: &Parts) -> Result<Accel> {
         .stderr(Stdio::null())
         .spawn()
         .context("start QEMU with KVM")?;
-    let ended = Pace::UNKNOWN
-        .until("the end of the probe", Duration::from_secs(10), || Ok(child.try_wait()?));
-    if ended.is_err() {
+    // A KVM that works boots to that point in two seconds. One that does not may stop the machine
+    // without ending QEMU.
+    let limit = Duration::from_secs(15);
+    if Pace::NONE.until("the end of the probe", limit, || Ok(child.try_wait()?)).is_err() {
         child.kill().ok();
     }
     let out = child.wait_with_output().context("read the probe's console")?;

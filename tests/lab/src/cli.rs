@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::accel::Accel;
+use crate::cluster;
 use crate::lab::{self, Lab, Wish};
 use crate::place::Place;
 use crate::progress::{Progress, seconds};
@@ -30,10 +31,10 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Bring the lab up: build what is missing, boot the node, wait until it answers.
+    /// Bring the lab up: build what is missing, boot the node, start the cluster around it.
     ///
-    /// The first time builds two Debian roots and kernel modules (some minutes); later it takes
-    /// as long as a boot. Interrupting it leaves nothing running. A lab that is up already stays
+    /// The first time builds Debian roots, kernel modules and Kubernetes (a quarter of an hour on
+    /// two cores); later it takes as long as a boot. Interrupting it leaves nothing running. A lab that is up already stays
     /// as it is, unless what it was built from has changed.
     Up {
         /// Take today's package versions instead of those in the cache
@@ -54,6 +55,14 @@ enum Verb {
         /// The command and its arguments; none opens a shell
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
+    },
+    /// Run kubectl as the cluster's administrator.
+    ///
+    /// Example: cargo lab kubectl get pods --all-namespaces
+    Kubectl {
+        /// kubectl's own arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// Show a log of the lab.
     Logs {
@@ -83,6 +92,16 @@ enum Log {
     Journal,
     /// What QEMU said
     Qemu,
+    /// The API server
+    Apiserver,
+    /// The scheduler
+    Scheduler,
+    /// The node's kubelet
+    Kubelet,
+    /// The node's containerd
+    Containerd,
+    /// Multus
+    Multus,
 }
 
 /// Runs what the command line asks for.
@@ -102,6 +121,7 @@ pub fn run() -> Result<ExitCode> {
             Ok(if up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::Ssh { command } => become_process(Lab::need(&place)?.node.command(command)),
+        Verb::Kubectl { args } => become_process(Lab::need(&place)?.cluster.kubectl(args)),
         Verb::Logs { what, follow } => logs(&place, what, follow),
         Verb::Test(options) => test::run(&place, &options),
         Verb::Completions { shell } => {
@@ -130,13 +150,20 @@ fn logs(place: &Place, what: Log, follow: bool) -> Result<ExitCode> {
         command.args(["--lines=+1"]).args(follow.then_some("--follow=name")).arg(path);
         command
     };
+    let unit = |unit: &str| {
+        let follow = if follow { " --follow --lines=all" } else { "" };
+        lab.node.command([format!("journalctl --no-pager{follow}{unit}")])
+    };
+    let plane = |name: &str| tail(cluster::dir(place).join(format!("{name}.log")));
     become_process(match what {
         Log::Console => tail(vm::console(place)),
         Log::Qemu => tail(place.state.join("qemu.log")),
-        Log::Journal => {
-            let follow = if follow { " --follow --lines=all" } else { "" };
-            lab.node.command([format!("journalctl --no-pager{follow}")])
-        }
+        Log::Apiserver => plane("kube-apiserver"),
+        Log::Scheduler => plane("kube-scheduler"),
+        Log::Journal => unit(""),
+        Log::Kubelet => unit(" --unit=kubelet"),
+        Log::Containerd => unit(" --unit=containerd"),
+        Log::Multus => lab.node.command(["cat /var/log/multus.log"]),
     })
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::accel::{self, Accel};
+use crate::cluster::Cluster;
 use crate::console::Console;
 use crate::holder::{Holder, Lease};
 use crate::host;
@@ -33,9 +34,10 @@ pub(crate) struct Wish {
 pub(crate) struct Lab {
     /// Commands in its node.
     pub(crate) node: Node,
+    /// Its cluster.
+    pub(crate) cluster: Cluster,
     /// Its measured speed.
     pub(crate) pace: Pace,
-    holder: Holder,
     place: Place,
 }
 
@@ -46,6 +48,7 @@ struct Ready {
     accel: String,
     disk: String,
     key: PathBuf,
+    kubectl: PathBuf,
 }
 
 impl Lab {
@@ -85,7 +88,8 @@ impl Lab {
         let ready = ready(place)?;
         let pace = Pace::of_boot(Duration::from_secs_f64(ready.boot_seconds));
         let node = Node::new(place, &ready.key, &holder);
-        Some(Self { node, pace, holder, place: place.clone() })
+        let cluster = Cluster::of(place, &holder, &ready.kubectl);
+        Some(Self { node, cluster, pace, place: place.clone() })
     }
 
     /// This checkout's lab, or an error that says how to get one.
@@ -104,11 +108,6 @@ impl Lab {
         vm::share(&self.place)
     }
 
-    /// A command in the lab's network, on the host.
-    pub(crate) fn command(&self, program: &str) -> std::process::Command {
-        self.holder.command(program)
-    }
-
     fn runs(&self, parts: &Parts) -> bool {
         ready(&self.place).is_some_and(|r| r.disk == parts.disk.key)
             && self.node.run("true").is_ok()
@@ -123,6 +122,7 @@ impl Lab {
         fs::create_dir_all(&place.state)?;
         let (holder, lease) = Holder::start(place)?;
         vm::network(&holder, &place.state.join("network.log"))?;
+        let starting = Cluster::start(place, &holder, parts)?;
         let key = Node::key(parts);
         let node = Node::new(place, &key, &holder);
         let what = format!("boot the node ({})", accel.name());
@@ -143,15 +143,17 @@ impl Lab {
             .with_context(|| format!("the console:\n{}", run::tail(&vm::console(place), 10)))?;
             Ok(began.elapsed())
         })?;
+        let pace = Pace::of_boot(boot);
+        let cluster = starting.join(place, parts, &node, pace, progress)?;
         let ready = Ready {
             boot_seconds: boot.as_secs_f64(),
             accel: accel.name().into(),
             disk: parts.disk.key.clone(),
             key,
+            kubectl: parts.kubectl(),
         };
         fs::write(ready_file(place), serde_json::to_vec_pretty(&ready)?)?;
-        let pace = Pace::of_boot(boot);
-        Ok((Self { node, pace, holder, place: place.clone() }, lease))
+        Ok((Self { node, cluster, pace, place: place.clone() }, lease))
     }
 }
 

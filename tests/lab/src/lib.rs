@@ -11,9 +11,11 @@
 pub mod cli;
 
 mod accel;
+mod cluster;
 mod console;
 mod holder;
 mod host;
+mod image;
 mod lab;
 mod node;
 mod parts;

@@ -115,7 +115,12 @@ fn management(command: &mut Command) {
 fn cards(command: &mut Command) {
     command.args(["-netdev", "tap,id=fabric,ifname=fabric1,script=no,downscript=no"]);
     hub_port(command, "uplink", Some("fabric"));
-    command.args(["-device", "pcie-root-port,id=slot1,slot=1"]);
+    // QEMU 11.1 ends with SIGSEGV if an igb comes after a virtio card with `sriov-pf`, so it comes
+    // first; buses are numbered by the ports' addresses.
+    hub_port(command, "igb", None);
+    command.args(["-device", "pcie-root-port,id=slot2,slot=2,addr=0x1a"]);
+    command.args(["-device", "igb,bus=slot2,netdev=igb,mac=52:54:02:00:00:00"]);
+    command.args(["-device", "pcie-root-port,id=slot1,slot=1,addr=0x19"]);
     // QEMU wants a card's virtual functions before their physical one
     for vf in 1..=VFS {
         hub_port(command, &format!("vf{vf}"), None);
@@ -129,9 +134,6 @@ fn cards(command: &mut Command) {
         "virtio-net-pci,bus=slot1,addr=0x0.0x0,netdev=pf,id=pf0,multifunction=on,{BEHIND_IOMMU},\
          mac=52:54:01:00:00:00"
     ));
-    hub_port(command, "igb", None);
-    command.args(["-device", "pcie-root-port,id=slot2,slot=2"]);
-    command.args(["-device", "igb,bus=slot2,netdev=igb,mac=52:54:02:00:00:00"]);
 }
 
 fn hub_port(command: &mut Command, id: &str, netdev: Option<&str>) {

@@ -10,6 +10,9 @@ use anyhow::{Result, bail};
 pub(crate) struct Pace(f64);
 
 impl Pace {
+    /// For what does not depend on the machine.
+    pub(crate) const NONE: Self = Self(1.0);
+
     /// Before the first boot nothing is known yet: be patient.
     pub(crate) const UNKNOWN: Self = Self(6.0);
 

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::parts::golang::Programs;
 use crate::parts::sole;
 use crate::place::Place;
 use crate::run;
@@ -17,7 +18,12 @@ use crate::store::{Key, Part, Site, Store};
 const SIZE: &str = "16G";
 
 /// The disk image `root.img`, `initrd.img-*` to boot it, and `key` to log in.
-pub(super) fn disk(store: &Store<'_>, place: &Place, node: &Part) -> Result<Part> {
+pub(super) fn disk(
+    store: &Store<'_>,
+    place: &Place,
+    node: &Part,
+    programs: &Programs,
+) -> Result<Part> {
     let (script, settings) = (place.asset("disk.sh"), place.asset("node"));
     let files = tree(&settings)?;
     let mut key = Key::new(1).with(SIZE).with(&node.key).file(&script)?;
@@ -25,11 +31,19 @@ pub(super) fn disk(store: &Store<'_>, place: &Place, node: &Part) -> Result<Part
         let below = file.strip_prefix(&settings)?.as_os_str().as_encoded_bytes();
         key = key.with(below).file(file)?;
     }
+    for (part, _, _) in installed(programs) {
+        key = key.with(&part.key);
+    }
     store.part("disk", key, |site| {
         let root = site.scratch.join("root");
         copy(&node.path("root"), &root, site)?;
         for file in &files {
             place_file(file, &root.join(file.strip_prefix(&settings)?))?;
+        }
+        for (part, names, dir) in installed(programs) {
+            for name in names {
+                place_file(&part.path("bin").join(name), &root.join(dir).join(name))?;
+            }
         }
         login_key(site, &root)?;
         let mut touches = run::contained("chroot");
@@ -39,6 +53,20 @@ pub(super) fn disk(store: &Store<'_>, place: &Place, node: &Part) -> Result<Part
         fs::copy(&initrd, site.out.join(initrd.file_name().context("the initrd has a name")?))?;
         image(site, &root)
     })
+}
+
+/// Which programs go onto the node, and where.
+fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 4] {
+    [
+        (&programs.kubernetes, &["kubelet", "kube-proxy"], "opt/bin"),
+        (&programs.containerd, &["containerd", "containerd-shim-runc-v2", "ctr"], "opt/bin"),
+        (&programs.multus, &["multus"], "opt/cni/bin"),
+        (
+            &programs.cni,
+            &["bridge", "host-device", "host-local", "loopback", "portmap", "static", "tuning"],
+            "opt/cni/bin",
+        ),
+    ]
 }
 
 fn copy(from: &Path, to: &Path, site: &Site<'_>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the lab is made of, bottom-up. Each part is cached by the content of its inputs.
 
 mod disk;
+mod golang;
 mod roots;
 
 use std::fs;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::parts::golang::Programs;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::store::{Part, Store};
@@ -19,6 +21,8 @@ pub(crate) struct Parts {
     pub(crate) qemu: Part,
     /// The node's root as a directory: its kernel, its uapi headers.
     pub(crate) node: Part,
+    /// The cluster's programs.
+    pub(crate) programs: Programs,
     /// The node's disk image.
     pub(crate) disk: Part,
 }
@@ -30,8 +34,14 @@ impl Parts {
         let epoch = epoch(&place.cache)?;
         let qemu = roots::qemu(&store, &epoch)?;
         let node = roots::node(&store, place, &epoch)?;
-        let disk = disk::disk(&store, place, &node)?;
-        Ok(Self { qemu, node, disk })
+        let programs = golang::programs(&store, place, &epoch)?;
+        let disk = disk::disk(&store, place, &node, &programs)?;
+        Ok(Self { qemu, node, programs, disk })
+    }
+
+    /// kubectl, for the host.
+    pub(crate) fn kubectl(&self) -> PathBuf {
+        self.programs.kubernetes.path("bin/kubectl")
     }
 
     /// The node's kernel and initial RAM disk, for QEMU to boot directly.

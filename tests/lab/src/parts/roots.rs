@@ -42,10 +42,18 @@ const NODE: &[&str] = &[
     "linux-headers-amd64", "linux-source-6.12", "build-essential", "xz-utils",
 ];
 
+/// Go's compiler, unpacked and not installed: it runs in place and finds its own files.
+const GO: &[&str] = &["golang-1.26-go", "golang-1.26-src"];
+
+/// The root that lends Go.
+pub(super) fn golang(store: &Store<'_>, epoch: &str) -> Result<Part> {
+    store.part("golang", key(GO, epoch).with("extract"), |site| debootstrap(site, "extract", GO))
+}
+
 /// The root that lends QEMU and etcd.
 pub(super) fn qemu(store: &Store<'_>, epoch: &str) -> Result<Part> {
     store.part("qemu", key(QEMU, epoch), |site| {
-        debootstrap(site, QEMU)?;
+        debootstrap(site, "minbase", QEMU)?;
         record_versions(site)
     })
 }
@@ -54,7 +62,7 @@ pub(super) fn qemu(store: &Store<'_>, epoch: &str) -> Result<Part> {
 pub(super) fn node(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
     let script = place.asset("modules.sh");
     store.part("node", key(NODE, epoch).file(&script)?, |site| {
-        debootstrap(site, NODE)?;
+        debootstrap(site, "minbase", NODE)?;
         record_versions(site)?;
         modules(site, &script)
     })
@@ -64,12 +72,13 @@ fn key(packages: &[&str], epoch: &str) -> Key {
     Key::new(1).with(SUITE).with(PREFERENCES).with(packages.join(" ")).with(epoch)
 }
 
-fn debootstrap(site: &Site<'_>, packages: &[&str]) -> Result<()> {
+fn debootstrap(site: &Site<'_>, variant: &str, packages: &[&str]) -> Result<()> {
     let preferences = site.scratch.join("preferences");
     fs::write(&preferences, PREFERENCES)?;
     let mut command = run::contained("mmdebstrap");
     command
-        .args(["--variant=minbase", "--mode=root", "--aptopt=Acquire::Retries \"5\""])
+        .arg(format!("--variant={variant}"))
+        .args(["--mode=root", "--aptopt=Acquire::Retries \"5\""])
         .arg(format!("--include={}", packages.join(",")))
         .arg("--setup-hook=mkdir -p \"$1/etc/apt/preferences.d\"")
         .arg(format!(

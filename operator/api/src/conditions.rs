@@ -1,0 +1,80 @@
+//! The conditions on all kinds: their types and the closed set of reasons.
+
+/// Everything that was asked for is so.
+pub const READY: &str = "Ready";
+/// Steps are being taken.
+pub const PROGRESSING: &str = "Progressing";
+/// Something is wrong that does not mend itself.
+pub const DEGRADED: &str = "Degraded";
+/// Steps wait because they would disturb what somebody holds.
+pub const AWAITING_DISRUPTION: &str = "AwaitingDisruption";
+
+/// Why a condition has its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// As asked for.
+    AsWanted,
+    /// Nothing to say against it: the condition's status is `False`.
+    Nothing,
+    /// No node or no parent is selected.
+    NothingSelected,
+    /// The agent of a node has not answered for the newest spec.
+    AwaitingAgent,
+    /// Steps are left in the plan.
+    StepsPending,
+    /// Another policy has this parent, or a name is taken.
+    Conflict,
+    /// More functions than the parent has, or a range beyond them.
+    TooManyFunctions,
+    /// Ranges of two pools overlap.
+    OverlappingRanges,
+    /// The parent cannot serve its pools so.
+    AttachUnsupported,
+    /// The device cannot have these settings.
+    SettingsUnsupported,
+    /// The parent carries the node's own traffic.
+    CarriesNodeTraffic,
+    /// The parent found there is not the one that was meant.
+    IdentityMismatch,
+    /// Somebody else made what is there.
+    Foreign,
+    /// A kernel module is missing.
+    ModuleMissing,
+    /// A call into the kernel does not come back.
+    CallStuck,
+    /// A step failed.
+    StepFailed,
+    /// A step would disturb a held device.
+    DeviceHeld,
+    /// Who holds devices cannot be found out.
+    HoldersUnknown,
+    /// A value that the schema cannot check is wrong.
+    Invalid,
+}
+
+impl Reason {
+    /// As it stands in a condition: CamelCase, stable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AsWanted => "AsWanted",
+            Self::Nothing => "Nothing",
+            Self::NothingSelected => "NothingSelected",
+            Self::AwaitingAgent => "AwaitingAgent",
+            Self::StepsPending => "StepsPending",
+            Self::Conflict => "Conflict",
+            Self::TooManyFunctions => "TooManyFunctions",
+            Self::OverlappingRanges => "OverlappingRanges",
+            Self::AttachUnsupported => "AttachUnsupported",
+            Self::SettingsUnsupported => "SettingsUnsupported",
+            Self::CarriesNodeTraffic => "CarriesNodeTraffic",
+            Self::IdentityMismatch => "IdentityMismatch",
+            Self::Foreign => "Foreign",
+            Self::ModuleMissing => "ModuleMissing",
+            Self::CallStuck => "CallStuck",
+            Self::StepFailed => "StepFailed",
+            Self::DeviceHeld => "DeviceHeld",
+            Self::HoldersUnknown => "HoldersUnknown",
+            Self::Invalid => "Invalid",
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `DevicePolicy`: which parents on which nodes are carved into which pools.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which parents on which nodes are carved into which pools. One policy holds the whole partition
+/// of a parent, so that its pools cannot contradict each other.
+#[derive(Debug, Clone, PartialEq, CustomResource, KubeSchema, Serialize, Deserialize)]
+#[kube(
+    group = "ringway.dev",
+    version = "v1alpha1",
+    kind = "DevicePolicy",
+    plural = "devicepolicies",
+    shortname = "dpol",
+    category = "ringway",
+    status = "DevicePolicyStatus",
+    derive = "PartialEq",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes"),
+    printcolumn(name = "Parents", type_ = "integer", json_path = ".status.parents"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.pools.all(p, self.pools.exists_one(q, q.name == p.name))")
+        .message("pools: each needs a name of its own")
+        .field_path(".pools"),
+)]
+pub struct DevicePolicySpec {
+    /// The nodes; none selects every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<LabelSelector>,
+    /// When two policies claim one parent the higher number wins, then the older policy, and the
+    /// other one says `Conflict`.
+    #[serde(default)]
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: i32,
+    /// The parents: a device that any entry matches. Within an entry every key must match.
+    #[schemars(length(min = 1, max = 16))]
+    pub parents: Vec<ParentSelector>,
+    /// Settings of the parent itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Uplink>,
+    /// How many functions each parent gets: virtual functions of a card, or simulated devices. A
+    /// change of it disturbs every function of the parent.
+    #[schemars(range(min = 1, max = 1024))]
+    pub function_count: u16,
+    /// Ranges of functions, each serving one resource in one way.
+    #[schemars(length(min = 1, max = 16))]
+    pub pools: Vec<Pool>,
+}
+
+/// One way to say which devices are meant: `pci` or `simulator`.
+#[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.pci) != has(self.simulator)")
+        .message("parents: an entry names either pci or simulator"),
+)]
+pub struct ParentSelector {
+    /// Cards with SR-IOV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pci: Option<PciSelector>,
+    /// The management device of a kernel simulator: no card at all, for trying things out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == 'vdpasim_net'").message("simulator: only vdpasim_net is known"))]
+    #[schemars(length(max = 32))]
+    pub simulator: Option<String>,
+}
+
+/// Cards by what they are. Every key that is given must match; a list matches by any element.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "has(self.vendor) || has(self.device) || has(self.driver) || has(self.names) || has(self.addresses)"
+    )
+    .message("pci: at least one of vendor, device, driver, names, addresses"),
+)]
+pub struct PciSelector {
+    /// PCI vendor id: four lower-case hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{4}$"))]
+    pub vendor: Option<String>,
+    /// PCI device id: four lower-case hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{4}$"))]
+    pub device: Option<String>,
+    /// The driver bound to the parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub driver: Option<String>,
+    /// Interface names of the parent; alternative names count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 127)))]
+    pub names: Option<Vec<String>>,
+    /// PCI addresses of the parent, such as `0000:65:00.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(regex(pattern = r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$"))
+    )]
+    pub addresses: Option<Vec<String>>,
+}
+
+/// Settings of the parent itself.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uplink {
+    /// Maximum transmission unit in bytes; left alone if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<u16>,
+}
+
+/// A range of functions that serves one resource in one way.
+#[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pool {
+    /// Its name, unique in the policy.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What pods ask for: `ringway.dev/<resource>`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"))]
+    pub resource: String,
+    /// The functions by index: `0-3`, or `2` for one.
+    #[schemars(length(max = 9), regex(pattern = r"^[0-9]{1,4}(-[0-9]{1,4})?$"))]
+    pub range: Range,
+    /// How a device reaches its user.
+    pub attach: Attach,
+    /// What its vDPA devices shall be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vdpa: Option<VdpaSettings>,
+}
+
+/// A range of function indices, ends included: `0-3`, or `2` for one.
+pub type Range = String;
+
+/// How a device reaches its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// As a character device that a VM's or DPDK's virtio driver runs on.
+    VhostVdpa,
+    /// As a virtio network interface in the pod.
+    VirtioVdpa,
+}
+
+/// What a vDPA device shall be. What is absent is left to the device.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VdpaSettings {
+    /// Maximum transmission unit in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<u16>,
+    /// Pairs of data virtqueues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub queue_pairs: Option<u16>,
+    /// Exactly these virtio features, by name without `VIRTIO_NET_F_`: `MAC,MTU,VERSION_1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[A-Z0-9_]+(,[A-Z0-9_]+)*$"))]
+    pub features: Option<String>,
+}
+
+/// What became of a policy.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DevicePolicyStatus {
+    /// The generation that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How many nodes have a parent that this policy carves.
+    #[serde(default)]
+    pub nodes: i32,
+    /// How many parents it carves.
+    #[serde(default)]
+    pub parents: i32,
+    /// `Ready`, `Progressing`, `Degraded`, `AwaitingDisruption`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,67 @@
+//! The definitions as the API server will see them.
+
+use serde_json::Value;
+
+use crate::definitions;
+
+fn schema(kind: &str) -> Value {
+    let definition = definitions().into_iter().find(|d| d.spec.names.kind == kind).unwrap();
+    serde_json::to_value(&definition.spec.versions[0].schema).unwrap()
+}
+
+/// The API server refuses CEL rules whose cost it cannot bound.
+#[test]
+fn every_list_and_string_of_a_spec_is_bounded() {
+    for kind in ["DevicePolicy", "NodeDevices", "DeviceNetwork"] {
+        let schema = schema(kind);
+        let spec = &schema["openAPIV3Schema"]["properties"]["spec"];
+        let mut unbounded = Vec::new();
+        walk(spec, "spec", &mut unbounded);
+        // a label selector is the API server's own type
+        unbounded.retain(|path| !path.starts_with("spec.nodeSelector"));
+        assert_eq!(unbounded, Vec::<String>::new(), "{kind}");
+    }
+}
+
+fn walk(schema: &Value, path: &str, unbounded: &mut Vec<String>) {
+    let bound = match schema["type"].as_str() {
+        Some("string") => {
+            schema["enum"].is_array()
+                || schema["maxLength"].is_u64()
+                || schema["pattern"].as_str().is_some_and(|p| !p.contains(['*', '+']))
+        }
+        Some("array") => schema["maxItems"].is_u64(),
+        _ => true,
+    };
+    if !bound {
+        unbounded.push(path.to_owned());
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        for (name, property) in properties {
+            walk(property, &format!("{path}.{name}"), unbounded);
+        }
+    }
+    if schema["items"].is_object() {
+        walk(&schema["items"], &format!("{path}[]"), unbounded);
+    }
+}
+
+#[test]
+fn rules_have_messages_that_name_the_field() {
+    let text = serde_json::to_string(&definitions()).unwrap();
+    for message in
+        ["pools: each needs a name of its own", "parents: an entry names either pci or simulator"]
+    {
+        assert!(text.contains(message), "{message}");
+    }
+}
+
+#[test]
+fn conditions_merge_by_type() {
+    for kind in ["DevicePolicy", "NodeDevices", "DeviceNetwork"] {
+        let conditions =
+            schema(kind)["openAPIV3Schema"]["properties"]["status"]["properties"]["conditions"]
+                .clone();
+        assert_eq!(conditions["x-kubernetes-list-map-keys"], serde_json::json!(["type"]), "{kind}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Ring 6: the kernel layer on a real kernel with emulated cards. Runs inside the lab's node, as
+//! root, one test at a time: `cargo lab test kernel`. Each test starts from a card without virtual
+//! functions and a vDPA bus without devices, and leaves them so.
+
+#![allow(missing_docs)]
+
+mod constants;
+mod node;
+mod simulator;
+mod sriov;
+mod vp_vdpa;

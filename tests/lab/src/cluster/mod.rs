@@ -1,0 +1,161 @@
+//! The cluster: a control plane on the host, the node in it, pods' networks through Multus.
+
+mod control_plane;
+mod kubeconfig;
+mod pki;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::control_plane::ControlPlane;
+use crate::holder::Holder;
+use crate::image::Image;
+use crate::node::Node;
+use crate::parts::Parts;
+use crate::place::Place;
+use crate::progress::Progress;
+use crate::run;
+use crate::vm;
+use crate::wait::Pace;
+
+/// What Multus may do: read networks and pods, write what it attached.
+const MULTUS_RIGHTS: &str = include_str!("../../assets/multus-rights.yaml");
+
+/// A running cluster as its administrator sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    holder: Holder,
+    kubectl: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+/// A control plane that starts while the node boots.
+pub(crate) struct Starting<'a> {
+    plane: ControlPlane<'a>,
+    cluster: Cluster,
+}
+
+impl Cluster {
+    /// Starts the control plane; it needs the CPU for some seconds, as the node does.
+    pub(crate) fn start<'a>(
+        place: &Place,
+        holder: &'a Holder,
+        parts: &'a Parts,
+    ) -> Result<Starting<'a>> {
+        let plane = ControlPlane::start(&dir(place), holder, parts)?;
+        Ok(Starting { plane, cluster: Self::of(place, holder, &parts.kubectl()) })
+    }
+
+    /// The cluster of a lab that is up.
+    pub(crate) fn of(place: &Place, holder: &Holder, kubectl: &std::path::Path) -> Self {
+        Self {
+            holder: holder.clone(),
+            kubectl: kubectl.to_owned(),
+            kubeconfig: dir(place).join("admin.kubeconfig"),
+        }
+    }
+
+    /// kubectl as administrator.
+    pub(crate) fn kubectl<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = self.holder.command(&self.kubectl.display().to_string());
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(args);
+        command
+    }
+
+    /// Runs kubectl and gives its output.
+    pub(crate) fn get(&self, line: &str) -> Result<String> {
+        run::output(self.kubectl(line.split(' ')))
+    }
+
+    fn apply(&self, file: &std::path::Path) -> Result<()> {
+        let mut command = self.kubectl(["apply", "--server-side", "-f"]);
+        command.arg(file);
+        run::output(command).map(drop)
+    }
+}
+
+impl Starting<'_> {
+    /// Joins the booted node to the control plane and waits until pods can run there.
+    pub(crate) fn join(
+        self,
+        place: &Place,
+        parts: &Parts,
+        node: &Node,
+        pace: Pace,
+        progress: &Progress,
+    ) -> Result<Cluster> {
+        let cluster = self.cluster;
+        progress.step("start the control plane", || self.plane.ready())?;
+        progress.step("join the node", || {
+            images(place, parts)?;
+            let ca = &self.plane.authority;
+            let share = vm::share(place);
+            pki::write_secret(&share.join("ca.crt"), &ca.certificate)?;
+            for (file, user, group) in [
+                ("kubelet", "system:node:node1", Some("system:nodes")),
+                ("proxy", "system:kube-proxy", None),
+                ("multus", "multus", None),
+            ] {
+                kubeconfig::write(&share.join(format!("{file}.kubeconfig")), ca, user, group)?;
+            }
+            node.run(
+                "install -m 600 /lab/ca.crt /lab/*.kubeconfig /etc/kubernetes/ && rm /lab/*.kubeconfig \
+                 && until /opt/bin/ctr version >/dev/null 2>&1; do sleep 0.2; done \
+                 && for image in /lab/images/*.tar; do /opt/bin/ctr -n k8s.io images import \"$image\"; done \
+                 && systemctl start --no-block kubelet kube-proxy",
+            )?;
+            let rights = place.state.join("multus-rights.yaml");
+            fs::write(&rights, MULTUS_RIGHTS)?;
+            cluster.apply(&rights)?;
+            cluster.apply(&parts.programs.multus.path("networks-crd.yaml"))
+        })?;
+        progress.step("wait until the node is ready", || {
+            pace.until("the node is ready", Duration::from_secs(60), || {
+                let ready = cluster.get(
+                    "get node node1 -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
+                );
+                Ok(ready.is_ok_and(|text| text == "True").then_some(()))
+            })
+            .with_context(|| node.run("journalctl -n 10 --no-pager -u kubelet").unwrap_or_default())
+        })?;
+        Ok(cluster)
+    }
+}
+
+/// Where the control plane lives.
+pub(crate) fn dir(place: &Place) -> PathBuf {
+    place.state.join("cluster")
+}
+
+/// The images that every lab has: the sandbox's, and one to run tests in.
+fn images(place: &Place, parts: &Parts) -> Result<()> {
+    let dir = vm::share(place).join("images");
+    fs::create_dir_all(&dir)?;
+    let busybox = || (parts.node.path("root/usr/bin/busybox"), "bin/busybox".to_owned());
+    let link = |name: &str| ("busybox".to_owned(), format!("bin/{name}"));
+    Image {
+        name: "lab/pause:1".into(),
+        entry: vec!["/bin/sleep".into(), "inf".into()],
+        files: vec![busybox()],
+        links: vec![link("sleep")],
+        ..Image::default()
+    }
+    .write(&dir.join("pause.tar"))?;
+    let applets =
+        ["sh", "sleep", "ping", "ip", "cat", "ls", "wget", "nc", "grep", "env", "id", "stat"];
+    Image {
+        name: "lab/busybox:1".into(),
+        entry: vec!["/bin/sh".into()],
+        files: vec![busybox()],
+        links: applets.map(link).into(),
+        ..Image::default()
+    }
+    .write(&dir.join("busybox.tar"))
+}

@@ -1,0 +1,166 @@
+//! Programs from published Go modules at the versions that `go/*/go.sum` pins: no vendored tree,
+//! no container registry, and not the host's Go.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::parts::roots;
+use crate::place::Place;
+use crate::run;
+use crate::store::{Key, Part, Site, Store};
+
+/// One module's programs.
+struct Module {
+    name: &'static str,
+    packages: &'static [&'static str],
+    ldflags: &'static str,
+    tags: &'static str,
+    /// A file of another module that goes along: the module, and the file in it.
+    file: Option<(&'static str, &'static str)>,
+}
+
+/// What a cluster consists of. Versions are told to the linker where programs report them.
+const MODULES: [Module; 5] = [
+    Module {
+        name: "kubernetes",
+        packages: &[
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-scheduler",
+            "k8s.io/kubernetes/cmd/kubelet",
+            "k8s.io/kubernetes/cmd/kube-proxy",
+            "k8s.io/kubernetes/cmd/kubectl",
+        ],
+        ldflags: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
+                  -X k8s.io/component-base/version.gitMajor=1 \
+                  -X k8s.io/component-base/version.gitMinor=36",
+        tags: "",
+        file: None,
+    },
+    Module {
+        name: "containerd",
+        packages: &[
+            "github.com/containerd/containerd/v2/cmd/containerd",
+            "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            "github.com/containerd/containerd/v2/cmd/ctr",
+        ],
+        ldflags: "",
+        tags: "no_btrfs,no_zfs,no_devmapper",
+        file: None,
+    },
+    Module {
+        name: "cni",
+        packages: &[
+            "github.com/containernetworking/plugins/plugins/main/bridge",
+            "github.com/containernetworking/plugins/plugins/main/host-device",
+            "github.com/containernetworking/plugins/plugins/main/loopback",
+            "github.com/containernetworking/plugins/plugins/ipam/host-local",
+            "github.com/containernetworking/plugins/plugins/ipam/static",
+            "github.com/containernetworking/plugins/plugins/meta/tuning",
+            "github.com/containernetworking/plugins/plugins/meta/portmap",
+        ],
+        ldflags: "-X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v1.9.1",
+        tags: "",
+        file: None,
+    },
+    Module {
+        name: "multus",
+        packages: &["gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus"],
+        ldflags: "",
+        tags: "",
+        file: Some((
+            "github.com/k8snetworkplumbingwg/network-attachment-definition-client",
+            "artifacts/networks-crd.yaml",
+        )),
+    },
+    Module {
+        name: "helm",
+        packages: &["helm.sh/helm/v3/cmd/helm"],
+        ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0",
+        tags: "",
+        file: None,
+    },
+];
+
+/// The programs of all modules, one part each.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    /// API server, controller manager, scheduler, kubelet, kube-proxy, kubectl.
+    pub(crate) kubernetes: Part,
+    /// containerd, its shim, and ctr.
+    pub(crate) containerd: Part,
+    /// The CNI project's plugins.
+    pub(crate) cni: Part,
+    /// The thin Multus.
+    pub(crate) multus: Part,
+    /// Helm.
+    pub(crate) helm: Part,
+}
+
+/// Builds all of them.
+pub(super) fn programs(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Programs> {
+    let go = roots::golang(store, epoch)?;
+    let [kubernetes, containerd, cni, multus, helm] =
+        MODULES.map(|module| build(store, place, &go, &module));
+    Ok(Programs {
+        kubernetes: kubernetes?,
+        containerd: containerd?,
+        cni: cni?,
+        multus: multus?,
+        helm: helm?,
+    })
+}
+
+fn build(store: &Store<'_>, place: &Place, go: &Part, module: &Module) -> Result<Part> {
+    let sources = place.checkout.join("tests/lab/go").join(module.name);
+    let key = Key::new(2)
+        .with(&go.key)
+        .file(&sources.join("go.mod"))?
+        .file(&sources.join("go.sum"))?
+        .with(module.packages.join(" "))
+        .with(module.ldflags)
+        .with(module.tags)
+        .with(module.file.map_or("", |(_, file)| file));
+    store.part(module.name, key, |site| {
+        // Go must not be able to write into the checkout
+        for file in ["go.mod", "go.sum"] {
+            fs::copy(sources.join(file), site.scratch.join(file))?;
+        }
+        let mut build = go_command(go, place, site);
+        build
+            .args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-tags", module.tags])
+            .arg(format!("-ldflags=-s -w {}", module.ldflags))
+            .arg("-o")
+            .arg(site.out.join("bin/"))
+            .args(module.packages);
+        run::logged(build, site.log)?;
+        if let Some((other, file)) = module.file {
+            let mut list = go_command(go, place, site);
+            list.args(["list", "-m", "-f", "{{.Dir}}", other]);
+            let from = PathBuf::from(run::output(list)?).join(file);
+            let name = from.file_name().context("a module's file has a name")?;
+            fs::copy(&from, site.out.join(name))
+                .with_context(|| format!("take {}", from.display()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Go with its own caches, apart from the host's; the host's proxy and certificates still hold.
+fn go_command(go: &Part, place: &Place, site: &Site<'_>) -> Command {
+    let mut command = run::contained(go.path("root/usr/lib/go-1.26/bin/go"));
+    command
+        .current_dir(site.scratch)
+        .env("GOCACHE", place.cache.join("go/build"))
+        .env("GOMODCACHE", place.cache.join("go/mod"))
+        .env("GOFLAGS", "")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off")
+        .env("CGO_ENABLED", "0")
+        .env_remove("GOROOT")
+        .env_remove("GOPATH");
+    command
+}
