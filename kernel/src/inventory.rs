@@ -148,7 +148,8 @@ pub struct Netdev {
 /// Reads a node. `stuck` is the directory of [`crate::stuck`]'s markers: while one is live, the
 /// vdpa family is not asked.
 ///
-/// Call from the network namespace that sysfs was mounted in, which must be the first for vDPA.
+/// Call from the network namespace that sysfs was mounted in, which must be the first for vDPA, and
+/// once at a time in a process: a second call finds the vdpa family [`VdpaFamily::Unknown`].
 pub fn observe(root: &Root, stuck: &Path) -> Result<Inventory> {
     assemble(root, Netlink::read(stuck)?)
 }

@@ -4,7 +4,10 @@
 //! Links are addressed by ifindex: names change under us (udev), and an altname in the target
 //! namespace blocks a move like a name does.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{
+    os::fd::{AsRawFd, BorrowedFd},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +19,7 @@ use crate::{
     error::{Error, Result},
     mac::Mac,
     netlink::{Socket, Subject},
+    sysfs,
 };
 
 mod address;
@@ -83,6 +87,27 @@ impl Links {
     /// The link of a name or altname; `ENODEV` without it.
     pub fn by_name(&mut self, name: &str) -> Result<Link> {
         self.get_one("get link", name, wire::get_name(name))
+    }
+
+    /// The one link of a device: by the directory of a PCI function ([`crate::pci::dir`]) or of a
+    /// vDPA device's virtio device ([`crate::vdpa_bus::virtio_dir`]). `None` if it has none here: no
+    /// driver, or it was moved to another namespace. Several are an error and no guess.
+    pub fn of_device(&mut self, device: &Path) -> Result<Option<Link>> {
+        let found = sysfs::numbered_netdevs(device)?;
+        match found.as_slice() {
+            [] => Ok(None),
+            // By number: udev may rename it at this very moment.
+            [(_, Some(index))] => self.get(*index).map(Some),
+            [(name, None)] => self.by_name(name).map(Some),
+            several => {
+                let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
+                Err(Error::Unexpected {
+                    object: format!("interfaces of {}", device.display()),
+                    found: names.join(", "),
+                    expected: "exactly one".to_owned(),
+                })
+            }
+        }
     }
 
     /// Moves a link into another namespace and gives it a name there, in one request: it never

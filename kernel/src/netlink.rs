@@ -138,7 +138,12 @@ impl Socket {
     ) -> Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = wire::encode(kind, flags, self.sequence, body);
-        trace!(op = about.op, object = about.object, bytes = ?request, "netlink send");
+        trace!(
+            op = about.op,
+            object = about.object,
+            bytes = format_args!("{request:02x?}"),
+            "netlink send"
+        );
         self.raw.send(&request, 0).map_err(|source| about.failed("send for", source))?;
         self.collect(about)
     }
@@ -178,7 +183,12 @@ impl Socket {
         }
         let mut datagram = Vec::with_capacity(length);
         retry(|| self.raw.recv_from(&mut datagram, 0)).map_err(failed)?;
-        trace!(op = about.op, object = about.object, bytes = ?datagram, "netlink receive");
+        trace!(
+            op = about.op,
+            object = about.object,
+            bytes = format_args!("{datagram:02x?}"),
+            "netlink receive"
+        );
         Ok(datagram)
     }
 }

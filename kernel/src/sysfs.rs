@@ -84,9 +84,20 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
 /// the netdev of a virtio PCI function is. Empty while its netdev is in another namespace: `net/`
 /// shows only the namespace of the sysfs mount.
 pub fn netdevs(device: &Path) -> Result<Vec<String>> {
-    let mut found = names(&device.join("net"))?;
-    for name in names(device)?.iter().filter(|name| is_virtio(name)) {
-        found.extend(names(&device.join(name).join("net"))?);
+    Ok(numbered_netdevs(device)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// As [`netdevs`], with the ifindex of each.
+pub(crate) fn numbered_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
+    let mut places = vec![device.join("net")];
+    let virtio = names(device)?.into_iter().filter(|name| is_virtio(name));
+    places.extend(virtio.map(|name| device.join(name).join("net")));
+    let mut found = Vec::new();
+    for net in places {
+        for name in names(&net)? {
+            let index = read_number_optional(&net.join(&name).join("ifindex"))?;
+            found.push((name, index));
+        }
     }
     Ok(found)
 }

@@ -47,7 +47,8 @@ pub struct ManagementDevice {
 }
 
 impl ManagementDevice {
-    /// The most pairs of data virtqueues that a device can be asked for, after one control queue.
+    /// The most pairs of data virtqueues that a device can be asked for: half of the virtqueues,
+    /// the odd one being the control queue (mlx5_vdpa_dev_add, drivers/vdpa/mlx5/net/mlx5_vnet.c).
     pub fn max_queue_pairs(&self) -> Option<u16> {
         let pairs = self.max_virtqueues? / 2;
         Some(u16::try_from(pairs).unwrap_or(u16::MAX))

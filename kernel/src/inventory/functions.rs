@@ -1,7 +1,5 @@
 //! The PFs and their VFs.
 
-use std::path::Path;
-
 use super::{Netdev, Netlink, Parent, VirtualFunction, traffic, unless_gone, vdpa::Found};
 use crate::{
     error::Result,
@@ -42,7 +40,7 @@ fn parent(
         ids,
         driver: pci::driver(root, address)?,
         numa: pci::numa_node(root, address)?,
-        netdevs: seen(netlink, &device_netdevs(&pci::dir(root, address))?),
+        netdevs: seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?),
         totalvfs,
         numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
         drivers_autoprobe: sriov::drivers_autoprobe(root, address)?,
@@ -62,7 +60,7 @@ fn function(
         .filter(|found| found.function == Some(address))
         .map(|found| found.device.clone())
         .collect();
-    let mut netdevs = seen(netlink, &device_netdevs(&pci::dir(root, address))?);
+    let mut netdevs = seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?);
     // The virtio device of a vDPA device hangs below the function, like one of its own would.
     netdevs.retain(|netdev| !vdpa.iter().flat_map(|device| &device.netdevs).any(|of| of == netdev));
     let handle = Handle::pci(address);
@@ -82,22 +80,4 @@ fn function(
 
 fn seen(netlink: &Netlink, netdevs: &[(String, Option<u32>)]) -> Vec<Netdev> {
     netdevs.iter().map(|(name, index)| traffic::netdev(netlink, name, *index)).collect()
-}
-
-/// Name and number of the interfaces of a function: its own, or those of its virtio device.
-fn device_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
-    let mut found = netdevs(&device.join("net"))?;
-    for name in sysfs::names(device)?.iter().filter(|name| sysfs::is_virtio(name)) {
-        found.extend(netdevs(&device.join(name).join("net"))?);
-    }
-    Ok(found)
-}
-
-/// Name and number of the interfaces in a directory `net`.
-pub(super) fn netdevs(net: &Path) -> Result<Vec<(String, Option<u32>)>> {
-    let numbered = |name: String| {
-        let index = sysfs::read_number_optional(&net.join(&name).join("ifindex"))?;
-        Ok((name, index))
-    };
-    sysfs::names(net)?.into_iter().map(numbered).collect()
 }

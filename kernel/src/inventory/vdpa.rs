@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::{Netlink, VdpaDevice, functions::netdevs, traffic, unless_gone};
+use super::{Netlink, VdpaDevice, traffic, unless_gone};
 use crate::{
     error::{Error, Result},
     pci,
     root::Root,
+    sysfs,
     vdpa::NET,
     vdpa_bus::{self, find},
 };
@@ -33,7 +34,7 @@ fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -
     let real = find::real(&vdpa_bus::dir(root, name)?)?;
     let driver = vdpa_bus::driver(root, name)?;
     let interfaces = match vdpa_bus::virtio_dir(root, name) {
-        Ok(Some(dir)) => netdevs(&dir.join("net"))?,
+        Ok(Some(dir)) => sysfs::numbered_netdevs(&dir)?,
         Ok(None) => Vec::new(),
         Err(error @ Error::Unexpected { .. }) => {
             notes.push(error.to_string());

@@ -1,7 +1,7 @@
 //! Bytes put together by hand from include/uapi/linux/{rtnetlink,if_link,if_addr}.h.
 
 use super::{wire::*, *};
-use crate::ip::IpPrefix;
+use crate::{ip::IpPrefix, testing::Tree};
 
 fn ifinfo(index: u32, flags: u32, change: u32) -> Vec<u8> {
     let mut header = vec![0, 0, 0, 0]; // ifi_family, pad, ifi_type
@@ -209,4 +209,20 @@ fn the_own_namespace() {
     assert!(error.is_missing(), "{error}");
     links.addresses().unwrap();
     links.default_routes().unwrap();
+}
+
+#[test]
+fn the_link_of_a_device() {
+    let mut links = Links::open().unwrap();
+    let loopback = links.list().unwrap().into_iter().find(|link| link.loopback).unwrap();
+    let tree = Tree::new("0000:01:00.0 igb net=eth1");
+    let (root, address) = (tree.root(), "0000:01:00.0".parse().unwrap());
+    let dir = crate::pci::dir(&root, address);
+    // The number counts, whatever the name is by now.
+    tree.write("sys/class/net/eth1/ifindex", &format!("{}\n", loopback.index));
+    assert_eq!(links.of_device(&dir).unwrap(), Some(loopback));
+    tree.write("sys/bus/pci/devices/0000:01:00.0/net/eth2/ifindex", "9\n");
+    let error = links.of_device(&dir).unwrap_err().to_string();
+    assert!(error.ends_with("found eth1, eth2, expected exactly one"), "{error}");
+    assert_eq!(links.of_device(&tree.path("sys/bus")).unwrap(), None);
 }

@@ -49,16 +49,17 @@ fn a_call_that_does_not_come_back_keeps_its_marker_until_it_does() {
     let dir = temp.path();
     let (let_go, sleeping) = mpsc::channel::<()>();
     let (said, back) = mpsc::channel::<()>();
+    let (begin, begun) = mpsc::channel();
     let sleep = move || {
+        begin.send(()).unwrap();
         // Comes back with an error when the sender is dropped.
         let _ = sleeping.recv();
         drop(said);
         Ok(())
     };
-    // Long enough that the thread has placed its marker even on a busy machine.
-    let deadline = Duration::from_secs(2);
-    let error = run(&Root::default(), call(dir, deadline), sleep).unwrap_err();
+    let error = run(&Root::default(), call(dir, SHORT), sleep).unwrap_err();
     assert!(matches!(error, Error::Deadline { .. }), "{error}");
+    begun.recv().unwrap();
     assert_eq!(devices(dir), ["0000:01:00.1"]);
 
     // Others of the device, and generic netlink for any device, stay away.

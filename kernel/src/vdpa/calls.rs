@@ -82,10 +82,16 @@ impl Vdpa {
 
     /// Makes a device. Needs `CAP_NET_ADMIN`.
     ///
+    /// Refuses a second device where [`Handle::allows_several`] says no, without asking the kernel:
+    /// vp_vdpa would take it, and its removal then destroys the kernel's list of devices.
+    ///
     /// Sleeps while a bus driver probes the device, 30 s with a dead VDUSE daemon, and then reports
     /// success: turn the bus's autoprobe off first, and go through [`crate::stuck`].
     pub fn create(self, device: &NewDevice) -> Result<()> {
         debug!(vdpa = device.name, mgmtdev = %device.management_device, "create vdpa device");
+        if !device.management_device.allows_several() {
+            refuse_second(device, &self.devices()?)?;
+        }
         let about = Subject { op: "create vdpa device", object: &device.name };
         self.request(about, &wire::encode_create(device))
             .map_err(|error| explain::create(error, device))
@@ -116,6 +122,19 @@ impl Vdpa {
 
     fn request(self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
         Socket::generic()?.request(about, self.family, body)
+    }
+}
+
+/// An error if the management device of the one to be made has one.
+pub(super) fn refuse_second(new: &NewDevice, devices: &[Device]) -> Result<()> {
+    let handle = &new.management_device;
+    match devices.iter().find(|device| device.management_device == *handle) {
+        Some(first) => Err(Error::Unexpected {
+            object: format!("devices of vdpa management device {handle}"),
+            found: first.name.clone(),
+            expected: format!("none before {}: it can hold one", new.name),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -197,3 +197,24 @@ fn only_software_may_hold_several() {
     check("pci/0000:01:00.1", false);
     check("pci/vdpasim_net", false);
 }
+
+#[test]
+fn a_second_device_of_hardware_is_refused() {
+    let device = |name: &str, handle| Device {
+        name: name.to_owned(),
+        management_device: handle,
+        device_id: NET,
+        vendor_id: 0,
+        max_virtqueues: 2,
+        max_virtqueue_size: 256,
+    };
+    let other = "pci/0000:01:00.2".parse().unwrap();
+    let new = NewDevice::new("second", handle());
+    calls::refuse_second(&new, &[device("vdpa0", other)]).unwrap();
+    let error = calls::refuse_second(&new, &[device("vdpa0", handle())]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "devices of vdpa management device pci/0000:01:00.1: found vdpa0, \
+         expected none before second: it can hold one"
+    );
+}
