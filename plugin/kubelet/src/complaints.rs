@@ -24,4 +24,9 @@ impl Complaints {
             Some(_) => {}
         }
     }
+
+    /// There is no such topic any more.
+    pub(crate) fn forget(&mut self, topic: &str) {
+        self.said.remove(topic);
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use ringway_node::Resource;
 use ringway_proto::kubelet::deviceplugin as dp;
 use ringway_proto::kubelet::deviceplugin::device_plugin_server::DevicePluginServer;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -168,7 +168,7 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 
 /// Whether another running instance serves `resource`, as during a rolling update. Sockets that
 /// nobody listens on any more are removed on the way.
-pub fn another_serves(config: &Config, resource: &Resource) -> bool {
+pub async fn another_serves(config: &Config, resource: &Resource) -> bool {
     let (prefix, own) = (socket_prefix(resource), format!("-{}.sock", config.instance));
     let Ok(entries) = std::fs::read_dir(&config.plugins_dir) else { return false };
     let mut found = false;
@@ -178,12 +178,13 @@ pub fn another_serves(config: &Config, resource: &Resource) -> bool {
         if !name.starts_with(&prefix) || !name.ends_with(".sock") || name.ends_with(&own) {
             continue;
         }
-        match std::os::unix::net::UnixStream::connect(entry.path()) {
-            Ok(_) => found = true,
+        // Does not block: a process that hangs with a full queue of connections is EAGAIN.
+        match UnixStream::connect(entry.path()).await {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 let _ = std::fs::remove_file(entry.path());
             }
-            Err(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) | Err(_) => found = true,
         }
     }
     found

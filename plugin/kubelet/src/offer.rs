@@ -107,7 +107,10 @@ fn usable(
         State::Failed => return Err(Unusable::Failed(reason())),
     }
     let sighting = sighting.map_err(Unusable::Look)?;
-    let function = || format!("pci function {}", device.id);
+    let function = || match device.pci_address {
+        Some(address) => format!("pci function {address}"),
+        None => format!("function of device {}", device.id),
+    };
     match attach {
         Attach::Vfio => Err(Unusable::Attach("vfio")),
         Attach::Host => Err(Unusable::Attach("host")),
@@ -145,12 +148,13 @@ fn is_there(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
 fn is_netdev_driver(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
     const WANTED: &str = "a network driver";
     match presence {
+        None => Err(Unusable::Attach("netdev without a pci address")),
         Some(Presence::Missing) => Err(Unusable::Missing { what }),
         Some(Presence::Unbound) => no_driver(what, WANTED),
         Some(Presence::Bound(found)) if found.contains("vfio") => {
             Err(Unusable::Driver { what, found: found.clone(), wanted: WANTED })
         }
-        Some(Presence::Bound(_)) | None => Ok(()),
+        Some(Presence::Bound(_)) => Ok(()),
     }
 }
 

@@ -140,11 +140,12 @@ impl Plugin {
     }
 
     fn serve(&mut self) {
-        let offers = &self.offers;
+        let (offers, complaints) = (&self.offers, &mut self.complaints);
         self.endpoints.retain(|resource, endpoint| {
             let keep = offers.contains_key(resource);
             if !keep {
                 tracing::info!(%resource, "no longer offered");
+                complaints.forget(&format!("register {resource}"));
             } else if endpoint.is_lost() {
                 tracing::info!(%resource, "socket was removed, making it anew");
             }
@@ -164,7 +165,7 @@ impl Plugin {
                     Err(e) => Some(chain(&e)),
                 },
             };
-            self.complaints.about(&format!("serve {resource}"), problem);
+            complaints.about(&format!("serve {resource}"), problem);
         }
     }
 
@@ -176,7 +177,7 @@ impl Plugin {
         };
         self.complaints.about("kubelet", None);
         for (resource, endpoint) in &mut self.endpoints {
-            if !needs_registration(&self.config, resource, endpoint, kubelet) {
+            if !needs_registration(&self.config, resource, endpoint, kubelet).await {
                 continue;
             }
             let name = endpoint::socket_name(resource, &self.config.instance);
@@ -193,7 +194,7 @@ impl Plugin {
 /// A kubelet that is new does not know us. One that we told may also have lost us: it does not
 /// connect again when a stream ends, so that we must. But it ends our stream, too, when another
 /// instance has registered, and then we are the one to leave.
-fn needs_registration(
+async fn needs_registration(
     config: &Config,
     resource: &Resource,
     endpoint: &Endpoint,
@@ -205,7 +206,7 @@ fn needs_registration(
             let patience = 3 * config.health_interval;
             endpoint.watchers() == 0
                 && when.elapsed() > patience
-                && !endpoint::another_serves(config, resource)
+                && !endpoint::another_serves(config, resource).await
         }
         None => true,
     }

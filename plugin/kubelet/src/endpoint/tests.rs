@@ -62,15 +62,15 @@ async fn only_a_live_socket_of_another_instance_counts() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, theirs) = (config(dir.path(), "ours"), config(dir.path(), "theirs"));
     let _own = start(&ours).unwrap();
-    assert!(!another_serves(&ours, &resource(VHOST)));
+    assert!(!another_serves(&ours, &resource(VHOST)).await);
 
     let dead = dir.path().join("ringway-vm-rings-dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-    assert!(!another_serves(&ours, &resource(VHOST)));
+    assert!(!another_serves(&ours, &resource(VHOST)).await);
     assert!(!dead.exists());
 
     let other = start(&theirs).unwrap();
-    assert!(another_serves(&ours, &resource(VHOST)));
+    assert!(another_serves(&ours, &resource(VHOST)).await);
     drop(other);
-    assert!(!another_serves(&ours, &resource(VHOST)));
+    assert!(!another_serves(&ours, &resource(VHOST)).await);
 }

@@ -133,6 +133,13 @@ fn a_netdev_function_needs_a_network_driver() {
     check(&pools, sighting(bound("igbvf")), None);
     check(
         &pools,
+        sighting(None),
+        Some(
+            "attach netdev without a pci address is not served by this version of the device plugin",
+        ),
+    );
+    check(
+        &pools,
         sighting(bound("vfio-pci")),
         Some("pci function 0000:01:00.1 is bound to vfio-pci, not to a network driver"),
     );

@@ -52,6 +52,16 @@ impl Kubelet {
                 std::fs::remove_file(path).unwrap();
             }
         }
+        Self::listen(dir)
+    }
+
+    /// Takes the place of another kubelet and leaves the plugins' sockets alone.
+    pub(crate) fn replace(dir: &Path) -> Self {
+        std::fs::remove_file(dir.join("kubelet.sock")).unwrap();
+        Self::listen(dir)
+    }
+
+    fn listen(dir: &Path) -> Self {
         let listener = UnixListener::bind(dir.join("kubelet.sock")).unwrap();
         let state = Arc::<State>::default();
         let service = Service { dir: dir.to_owned(), state: state.clone() };

@@ -34,6 +34,17 @@ async fn kubelet_restarts(node: &Node) {
 }
 
 #[tokio::test]
+async fn a_new_kubelet_socket_is_enough_to_be_told_again() {
+    let node = Node::new();
+    let old = node.kubelet();
+    let _plugin = node.plugin("a");
+    old.healthy(VMS, &BOTH).await;
+    let new = Kubelet::replace(&node.path("kubelet/device-plugins"));
+    new.healthy(VMS, &BOTH).await;
+    assert_eq!((old.registrations(VMS), old.ended(VMS)), (1, 0), "the same server goes on");
+}
+
+#[tokio::test]
 async fn kubelet_may_come_later_than_the_plugin() {
     let node = Node::new();
     let plugin = node.plugin("a");
