@@ -12,6 +12,7 @@ use ringway_proto::kubelet::deviceplugin as dp;
 use ringway_proto::kubelet::deviceplugin::device_plugin_server::DevicePluginServer;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -74,6 +75,7 @@ pub struct Endpoint {
     list: watch::Sender<Vec<dp::Device>>,
     /// When kubelet was last told of it, and which kubelet.
     pub registered: Option<(Identity, Instant)>,
+    task: Option<JoinHandle<()>>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -119,12 +121,12 @@ impl Endpoint {
             },
         );
         let name = resource.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(e) = serving.await {
                 tracing::error!(resource = %name, error = crate::error::chain(&e), "server ended");
             }
         });
-        Ok(Self { path, identity, list: sender, registered: None, _stop: stop })
+        Ok(Self { path, identity, list: sender, registered: None, task: Some(task), _stop: stop })
     }
 
     /// Sends `list` to whoever watches, if it is different.
@@ -140,6 +142,12 @@ impl Endpoint {
     /// plugins when it starts.
     pub fn is_lost(&self) -> bool {
         self.identity.is_none() || identity(&self.path) != self.identity
+    }
+
+    /// Ends its streams and takes no more calls. What is given ends with the last call that is
+    /// under way.
+    pub fn close(mut self) -> Option<JoinHandle<()>> {
+        self.task.take()
     }
 
     /// How many watch the list. The service itself holds one receiver.

@@ -19,6 +19,9 @@ use crate::publish;
 use crate::register::register;
 use crate::watch::Watcher;
 
+/// Longer than an allocation waits for a lock, shorter than any grace period of a pod.
+const LEAVE_WITHIN: Duration = Duration::from_secs(4);
+
 /// How the plugin runs.
 #[derive(Debug)]
 pub struct Config {
@@ -76,6 +79,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
         () = shutdown => {}
     }
     tracing::info!("leaving");
+    plugin.leave().await;
 }
 
 struct Plugin {
@@ -110,6 +114,21 @@ impl Plugin {
                 tracing::warn!("no inotify any more, polling instead");
                 self.watcher = None;
             }
+        }
+    }
+
+    /// Lets allocations under way come to their end: kubelet rejects the pod of one that breaks
+    /// off, for good.
+    async fn leave(self) {
+        let closing: Vec<_> = self.endpoints.into_values().filter_map(Endpoint::close).collect();
+        let closed = async {
+            for task in closing {
+                // A server that panicked is closed, too.
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(LEAVE_WITHIN, closed).await.is_err() {
+            tracing::warn!("leaving with calls under way");
         }
     }
 

@@ -132,6 +132,26 @@ async fn on_sigterm_it_leaves_without_an_empty_list() {
     assert!(info.exists(), "pods still need it");
 }
 
+#[tokio::test]
+async fn an_allocation_under_way_is_answered_before_it_leaves() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let mut plugin = node.plugin("a");
+    kubelet.healthy(VMS, &BOTH).await;
+    let held = node.lock("0000:01:00.2");
+    let asking = kubelet.allocate(VMS, &BOTH);
+    let leaving = async {
+        // It has the first lock, so it waits for the second.
+        eventually("allocation", || node.is_locked("0000:01:00.1").then_some(())).await;
+        plugin.ask_to_leave();
+        eventually("leaving", || plugin.log().contains("leaving").then_some(())).await;
+        drop(held);
+    };
+    let (answer, ()) = tokio::join!(asking, leaving);
+    assert_eq!(answer.unwrap().cdi_devices.len(), 2);
+    assert!(plugin.terminate().await.success());
+}
+
 #[test]
 fn version_and_help_are_told() {
     let run = |arg| {

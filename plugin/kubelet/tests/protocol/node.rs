@@ -127,6 +127,12 @@ impl Node {
         Locks::at(&self.path("lock")).try_lock(&id).unwrap().unwrap()
     }
 
+    /// Whether somebody has a device's lock.
+    pub(crate) fn is_locked(&self, id: &str) -> bool {
+        let id: DeviceId = id.parse().unwrap();
+        Locks::at(&self.path("lock")).try_lock(&id).unwrap().is_none()
+    }
+
     /// A JSON file of this node.
     pub(crate) fn json(&self, relative: &str) -> Value {
         serde_json::from_slice(&std::fs::read(self.path(relative)).unwrap()).unwrap()
@@ -156,10 +162,15 @@ pub(crate) struct Plugin {
 }
 
 impl Plugin {
-    /// Asks it to leave, and waits until it has.
-    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+    /// Asks it to leave.
+    pub(crate) fn ask_to_leave(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Asks it to leave, and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_leave();
         eventually("exit", || self.child.try_wait().unwrap()).await
     }
 
