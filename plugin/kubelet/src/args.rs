@@ -12,7 +12,7 @@ use crate::plugin::Config;
 /// Kubelet device plugin of Ringway: makes the devices that the agent prepared schedulable.
 ///
 /// Reads pools.json, which ringway-agent writes, and offers each resource in it to kubelet. A
-/// container that gets a vhost-vdpa device finds it as /dev/ringway/<device id>, by a CDI spec
+/// container that gets a vhost-vdpa device finds it as /dev/ringway/DEVICE-ID, by a CDI spec
 /// that this program keeps up to date; other devices are moved into the pod by the CNI binary.
 ///
 /// Needs: to read sysfs, /dev and pools.json; to write in kubelet's device-plugins directory, the
@@ -33,7 +33,7 @@ pub struct Args {
     pools: PathBuf,
 
     /// Where container runtimes look for CDI specs (containerd: cdi_spec_dirs). One file
-    /// ringway.dev-<resource>.json per resource with device nodes.
+    /// ringway.dev-RESOURCE.json per resource with device nodes.
     #[arg(long, value_name = "DIR", default_value_os_t = Paths::default().cdi)]
     cdi_dir: PathBuf,
 
