@@ -1,0 +1,240 @@
+//! A node of the tests: it proves our logic against our model of Linux, not the model against
+//! Linux. It learns a rule of the kernel only after the kernel ring has shown it
+//! (tests/kernel: each refusal below has its twin there).
+
+use std::collections::BTreeSet;
+
+use ringway_kernel::features::Features;
+use ringway_kernel::inventory::{
+    Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
+};
+use ringway_kernel::pci::{Address, Ids};
+use ringway_kernel::vdpa::{Classes, Handle, ManagementDevice};
+use ringway_kernel::vdpa_bus::{CharDevice, Driver};
+use ringway_kernel::{Error, Result};
+
+use crate::node::{Node, Observed};
+use crate::step::{Function, Step, simulated_name, vdpa_name};
+
+/// The PF of every fake node.
+pub(crate) const PF: &str = "0000:01:00.0";
+
+/// A fake node, and what was done to it.
+pub(crate) struct Fake {
+    pub(crate) observed: Observed,
+    pub(crate) done: Vec<Step>,
+}
+
+pub(crate) fn pf() -> Address {
+    PF.parse().unwrap()
+}
+
+impl Fake {
+    /// One virtio card with four possible functions, none yet; no module loaded.
+    pub(crate) fn new() -> Self {
+        let ids = Ids { vendor: 0x1af4, device: 0x1041, class: 0x02_0000 };
+        let parent = Parent {
+            address: pf(),
+            ids,
+            driver: Some("virtio-pci".into()),
+            numa: Some(0),
+            netdevs: vec![netdev("enp1s0f0", 3)],
+            totalvfs: 4,
+            numvfs: 0,
+            drivers_autoprobe: true,
+            functions: vec![],
+        };
+        let inventory = Inventory {
+            parents: vec![parent],
+            simulators: vec![],
+            other_vdpa: vec![],
+            vdpa_family: VdpaFamily::Absent,
+            notes: vec![],
+        };
+        let observed = Observed { inventory, modules: BTreeSet::new(), vdpa_autoprobe: None };
+        Self { observed, done: vec![] }
+    }
+
+    pub(crate) fn card(&mut self) -> &mut Parent {
+        &mut self.observed.inventory.parents[0]
+    }
+
+    /// Somebody else's vDPA device on a function that exists.
+    pub(crate) fn add_foreign(&mut self, index: u32) {
+        let device = device("theirs", None);
+        self.card().functions[index as usize].vdpa.push(device);
+    }
+
+    fn function(&mut self, index: u32) -> Result<&mut VirtualFunction> {
+        let found = self.card().functions.iter_mut().find(|f| f.index == index);
+        found.ok_or_else(|| refused("no such function"))
+    }
+
+    fn vdpa(&mut self) -> impl Iterator<Item = &mut Vec<VdpaDevice>> {
+        let inventory = &mut self.observed.inventory;
+        let cards =
+            inventory.parents.iter_mut().flat_map(|p| &mut p.functions).map(|f| &mut f.vdpa);
+        cards.chain(inventory.simulators.iter_mut().map(|s| &mut s.vdpa))
+    }
+
+    fn set_count(&mut self, count: u16) -> Result<()> {
+        let bound = |f: &VirtualFunction| f.vdpa.iter().any(|v| v.driver.is_some());
+        if self.card().functions.iter().any(bound) {
+            return Err(refused("would sleep: a vDPA bus driver has not let go"));
+        }
+        let autoprobe = self.card().drivers_autoprobe;
+        let card = self.card();
+        card.numvfs = count;
+        card.functions = (0..u32::from(count))
+            .map(|index| VirtualFunction {
+                index,
+                address: format!("0000:01:00.{}", index + 1).parse().unwrap(),
+                ids: card.ids,
+                driver: autoprobe.then(|| "virtio-pci".to_owned()),
+                iommu_group: Some(index),
+                netdevs: vec![],
+                management_device: None,
+                vdpa: vec![],
+            })
+            .collect();
+        Ok(())
+    }
+
+    fn create(&mut self, function: &Function) -> Result<()> {
+        match function {
+            Function::Vf { index, .. } => {
+                let function = self.function(*index)?;
+                if function.driver.as_deref() != Some("vp-vdpa") || !function.vdpa.is_empty() {
+                    return Err(refused("no management device, or one device already"));
+                }
+                function.vdpa.push(device(&vdpa_name(function.address), None));
+            }
+            Function::Simulated { simulator, index } => {
+                let name = simulated_name(simulator, *index);
+                let simulators = &mut self.observed.inventory.simulators;
+                let found = simulators.first_mut().ok_or_else(|| refused("no simulator"))?;
+                found.vdpa.push(device(&name, None));
+            }
+        }
+        Ok(())
+    }
+
+    fn name_of(&mut self, function: &Function) -> Result<String> {
+        Ok(match function {
+            Function::Vf { index, .. } => vdpa_name(self.function(*index)?.address),
+            Function::Simulated { simulator, index } => simulated_name(simulator, *index),
+        })
+    }
+
+    fn bind(&mut self, name: &str, driver: Option<Driver>) -> Result<()> {
+        let found = self.vdpa().flatten().find(|device| device.name == name);
+        let found = found.ok_or_else(|| refused("no such vDPA device"))?;
+        let vhost = driver == Some(Driver::VhostVdpa);
+        found.driver = driver.map(|d| d.name().to_owned());
+        found.char_device =
+            vhost.then(|| CharDevice { path: "/dev/vhost-vdpa-0".into(), major: 240, minor: 0 });
+        found.netdevs =
+            if driver == Some(Driver::VirtioVdpa) { vec![netdev("eth9", 9)] } else { vec![] };
+        Ok(())
+    }
+
+    fn delete(&mut self, name: &str) -> Result<()> {
+        let bound = self.vdpa().flatten().any(|d| d.name == name && d.driver.is_some());
+        if bound {
+            return Err(refused("would sleep with the node's lock: unbind first"));
+        }
+        self.vdpa().for_each(|devices| devices.retain(|device| device.name != name));
+        Ok(())
+    }
+
+    fn load(&mut self, module: &'static str) {
+        self.observed.modules.insert(module);
+        self.observed.inventory.vdpa_family = VdpaFamily::Present;
+        self.observed.vdpa_autoprobe.get_or_insert(true);
+        if module == "vdpa_sim_net" {
+            self.observed.inventory.simulators = vec![Simulator {
+                management_device: ManagementDevice {
+                    handle: Handle::without_bus("vdpasim_net"),
+                    classes: Classes(2),
+                    features: None,
+                    max_virtqueues: Some(3),
+                },
+                vdpa: vec![],
+            }];
+        }
+    }
+}
+
+impl Node for Fake {
+    fn observe(&mut self) -> Result<Observed> {
+        Ok(self.observed.clone())
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<()> {
+        self.done.push(step.clone());
+        match step {
+            Step::LoadModule(module) => self.load(module),
+            Step::SetUplinkMtu { mtu, .. } => self.card().netdevs[0].mtu = *mtu,
+            Step::RaiseUplink { .. } => self.card().netdevs[0].up = true,
+            Step::SetFunctionAutoprobe { on, .. } => self.card().drivers_autoprobe = *on,
+            Step::SetFunctionCount { count, .. } => self.set_count(*count)?,
+            Step::StopVdpaAutoprobe => self.observed.vdpa_autoprobe = Some(false),
+            Step::UnbindVdpa { name } => self.bind(name, None)?,
+            Step::DeleteVdpa { name } => self.delete(name)?,
+            Step::BindFunction { function, driver } => {
+                if !self.observed.modules.contains("vp_vdpa") {
+                    return Err(refused("no such driver"));
+                }
+                self.function(function.index())?.driver = Some((*driver).to_owned());
+            }
+            Step::CreateVdpa { function, settings, .. } => {
+                self.create(function)?;
+                let name = self.name_of(function)?;
+                for device in self.vdpa().flatten().filter(|device| device.name == name) {
+                    device.features = settings.features.or(Some(Features(u64::MAX)));
+                }
+            }
+            Step::BindVdpa { function, driver } => {
+                let name = self.name_of(function)?;
+                self.bind(&name, Some(*driver))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn device(name: &str, driver: Option<&str>) -> VdpaDevice {
+    VdpaDevice {
+        name: name.into(),
+        management_device: None,
+        driver: driver.map(str::to_owned),
+        char_device: None,
+        netdevs: vec![],
+        mac: None,
+        mtu: None,
+        max_queue_pairs: None,
+        features: None,
+    }
+}
+
+pub(crate) fn netdev(name: &str, index: u32) -> Netdev {
+    Netdev {
+        name: name.into(),
+        index: Some(index),
+        altnames: vec![],
+        mac: "52:54:01:00:00:00".parse().ok(),
+        permanent_mac: None,
+        mtu: 1500,
+        up: false,
+        carrier: false,
+        traffic: vec![],
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::Unexpected {
+        object: "fake node".into(),
+        found: why.into(),
+        expected: "another order".into(),
+    }
+}

@@ -1,0 +1,24 @@
+//! Ringway's agent: makes one node's SR-IOV functions and vDPA devices what they shall be.
+//!
+//! Observe, plan, apply, until the plan is empty:
+//! - [`node`] reads the node as plain data and executes single steps: the one edge to the world;
+//! - [`wanted`] turns a spec into checked values;
+//! - [`plan`](mod@plan) compares the two and says what to do, in order, and whom each step disturbs;
+//! - [`reconcile`] goes through the steps, and never undoes: after a failure it observes again.
+//!
+//! What is wanted comes from the cluster, or from a file: the agent works without a cluster too.
+
+pub mod before;
+pub mod cards;
+pub mod holders;
+pub mod host;
+pub mod node;
+pub mod offer;
+pub mod plan;
+pub mod reconcile;
+pub mod status;
+pub mod step;
+pub mod wanted;
+
+#[cfg(test)]
+mod fake;

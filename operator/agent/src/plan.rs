@@ -1,0 +1,137 @@
+//! Wanted and observed in, steps out. Pure: the same values give the same plan, and a plan for a
+//! node that is as wanted is empty.
+//!
+//! A plan disturbs as little as it can. Each step names the devices that it disturbs; whether it
+//! may be done now is for [`crate::reconcile`] to decide, with who holds them.
+
+use ringway_api::conditions::Reason;
+use ringway_kernel::inventory::VdpaFamily;
+use ringway_kernel::vdpa_bus::Driver;
+use ringway_node::DeviceId;
+
+use crate::before::Before;
+use crate::node::Observed;
+use crate::step::Step;
+use crate::wanted::{Parent, ParentName, Refusal, Wanted};
+
+mod card;
+mod function;
+mod simulator;
+#[cfg(test)]
+mod tests;
+
+pub use ringway_api::device_policy::Attach;
+
+/// What is to be done, in order, and what will not be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Planned>,
+    /// Parents and functions that are left as they are.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A step in a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What to do.
+    pub step: Step,
+    /// The parent it belongs to.
+    pub parent: ParentName,
+    /// The function it belongs to; `None` if every later step of the parent builds on it.
+    pub function: Option<u32>,
+    /// The devices whose user would notice.
+    pub disturbs: Vec<DeviceId>,
+}
+
+/// Compares.
+pub fn plan(node: &str, wanted: &Wanted, observed: &Observed, before: &Before) -> Plan {
+    let mut plan = Plan { refusals: wanted.refusals.clone(), ..Plan::default() };
+    if let VdpaFamily::Unknown(why) = &observed.inventory.vdpa_family {
+        // nothing may be concluded from the absence of a device
+        for parent in &wanted.parents {
+            plan.refuse(
+                &parent.name,
+                Reason::CallStuck,
+                format!("{}: the kernel's vDPA devices cannot be read: {why}", parent.name),
+            );
+        }
+        return plan;
+    }
+    for parent in &wanted.parents {
+        match &parent.name {
+            ParentName::Pci(address) => card::plan(&mut plan, *address, parent, observed, before),
+            ParentName::Simulator(name) => {
+                simulator::plan(&mut plan, node, name, parent, observed, before);
+            }
+        }
+    }
+    for (name, was) in &before.parents {
+        let named = |other: &String| other == name;
+        let asked_for = wanted.parents.iter().any(|p| named(&p.name.to_string()))
+            || wanted.refusals.iter().any(|r| named(&r.parent));
+        if asked_for {
+            continue;
+        }
+        match ParentName::of(name) {
+            ParentName::Pci(address) => {
+                card::restore(&mut plan, address, was, observed, before);
+            }
+            ParentName::Simulator(name) => {
+                simulator::remove(&mut plan, &name, 0, observed, before);
+            }
+        }
+    }
+    plan
+}
+
+impl Plan {
+    /// Adds a step on which every later step of the parent builds.
+    fn parent_step(&mut self, parent: &ParentName, disturbs: &[DeviceId], step: Step) {
+        let disturbs = disturbs.to_vec();
+        self.steps.push(Planned { step, parent: parent.clone(), function: None, disturbs });
+    }
+
+    fn refuse(&mut self, parent: &ParentName, reason: Reason, message: String) {
+        let parent = parent.to_string();
+        self.refusals.push(Refusal { parent, function: None, reason, message });
+    }
+
+    fn refuse_function(
+        &mut self,
+        parent: &ParentName,
+        index: u32,
+        reason: Reason,
+        message: String,
+    ) {
+        let parent = parent.to_string();
+        self.refusals.push(Refusal { parent, function: Some(index), reason, message });
+    }
+
+    /// Modules and settings of the bus, on which every vDPA device builds.
+    fn bus(&mut self, parent: &Parent, module: &'static str, observed: &Observed) {
+        let drivers = [Attach::VhostVdpa, Attach::VirtioVdpa]
+            .into_iter()
+            .filter(|attach| parent.pools.iter().any(|pool| pool.attach == *attach))
+            .map(|attach| driver(attach).name());
+        for module in ["vdpa", module].into_iter().chain(drivers) {
+            let step = Step::LoadModule(module);
+            let planned = self.steps.iter().any(|planned| planned.step == step);
+            if !observed.modules.contains(module) && !planned {
+                self.parent_step(&parent.name, &[], step);
+            }
+        }
+        let planned = self.steps.iter().any(|planned| planned.step == Step::StopVdpaAutoprobe);
+        if observed.vdpa_autoprobe != Some(false) && !planned {
+            self.parent_step(&parent.name, &[], Step::StopVdpaAutoprobe);
+        }
+    }
+}
+
+/// The vDPA bus driver of an attach kind.
+pub fn driver(attach: Attach) -> Driver {
+    match attach {
+        Attach::VhostVdpa => Driver::VhostVdpa,
+        Attach::VirtioVdpa => Driver::VirtioVdpa,
+    }
+}

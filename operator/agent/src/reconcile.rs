@@ -1,0 +1,171 @@
+//! Goes through plans until there is nothing left that may be done. Never undoes: after a failed
+//! step the node is observed again, and what is then left is planned anew.
+
+use anyhow::{Context, Result, bail};
+use tracing::{info, warn};
+
+use crate::before::Before;
+use crate::node::{Node, Observed};
+use crate::plan::{Plan, Planned, plan};
+use crate::step::{Function, Step, simulated_name, vdpa_name};
+use crate::wanted::Wanted;
+
+/// More passes than any plan needs: each ends with a step that reveals what could not be planned.
+const PASSES: usize = 256;
+
+/// Whether a step may be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// It may.
+    Go,
+    /// It may not, and what it waits for.
+    Wait(String),
+}
+
+/// Where it ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The node as it is now.
+    pub observed: Observed,
+    /// What is left to do, and what is refused.
+    pub plan: Plan,
+    /// What each step that is left waits for, in the plan's order.
+    pub waits: Vec<String>,
+    /// Steps that failed.
+    pub failures: Vec<(Planned, ringway_kernel::Error)>,
+    /// How many steps were done.
+    pub done: usize,
+}
+
+/// Makes a node as wanted, as far as `gate` lets it. `save` puts the record on the disk: it is
+/// called before the change that it records.
+pub fn reconcile(
+    name: &str,
+    node: &mut impl Node,
+    wanted: &Wanted,
+    before: &mut Before,
+    mut save: impl FnMut(&Before) -> Result<()>,
+    mut gate: impl FnMut(&Planned, &Observed) -> Gate,
+) -> Result<Report> {
+    let (mut failures, mut done) = (Vec::new(), 0);
+    for _ in 0..PASSES {
+        let observed = node.observe().context("observe the node")?;
+        let known = before.clone();
+        forget(before, wanted, &observed);
+        let plan = plan(name, wanted, &observed, before);
+        if *before != known {
+            save(before)?;
+        }
+        let (mut waits, mut progress) = (Vec::new(), false);
+        let mut held: Vec<Planned> = Vec::new();
+        for planned in &plan.steps {
+            let failed = failures.iter().map(|(failed, _)| failed);
+            if failed.clone().any(|earlier| builds_on(planned, earlier)) {
+                waits.push("waits for a step that failed".to_owned());
+                continue;
+            }
+            if held.iter().any(|earlier| builds_on(planned, earlier)) {
+                waits.push("waits for an earlier step".to_owned());
+                continue;
+            }
+            if let Gate::Wait(why) = gate(planned, &observed) {
+                held.push(planned.clone());
+                waits.push(why);
+                continue;
+            }
+            if record(before, planned, &observed) {
+                save(before)?;
+            }
+            match node.apply(&planned.step) {
+                Ok(()) => {
+                    info!(parent = %planned.parent, step = %planned.step, "done");
+                    (progress, done) = (true, done + 1);
+                    if reveals(&planned.step) {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
+                    waits.push(format!("failed: {}", chain(&error)));
+                    failures.push((planned.clone(), error));
+                }
+            }
+        }
+        if !progress {
+            return Ok(Report { observed, plan, waits, failures, done });
+        }
+    }
+    bail!("the node does not become as wanted: every pass finds steps to do")
+}
+
+/// Whether a step makes sense only after an earlier one of the same plan.
+fn builds_on(step: &Planned, earlier: &Planned) -> bool {
+    step.parent == earlier.parent
+        && (earlier.function.is_none() || step.function == earlier.function)
+}
+
+/// After these the node has things that the plan could only name by their index.
+fn reveals(step: &Step) -> bool {
+    matches!(step, Step::SetFunctionCount { .. } | Step::LoadModule(_))
+}
+
+/// Notes what a step is about to change for the first time; says whether anything is new.
+pub(crate) fn record(before: &mut Before, planned: &Planned, observed: &Observed) -> bool {
+    let known = before.clone();
+    match &planned.step {
+        Step::LoadModule(_) => {}
+        Step::StopVdpaAutoprobe => {
+            before.vdpa_autoprobe = before.vdpa_autoprobe.or(observed.vdpa_autoprobe);
+        }
+        Step::CreateVdpa { function, .. } => {
+            before.note_parent(&planned.parent, observed);
+            before.vdpa.extend(device_name(function, observed));
+        }
+        _ => before.note_parent(&planned.parent, observed),
+    }
+    *before != known
+}
+
+/// Drops records of devices that are gone, and of parents that are back as they were and that
+/// nobody wants carved.
+pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) {
+    let inventory = &observed.inventory;
+    if matches!(inventory.vdpa_family, ringway_kernel::inventory::VdpaFamily::Unknown(_)) {
+        return;
+    }
+    let exists = |name: &String| {
+        let cards = inventory.parents.iter().flat_map(|p| &p.functions).flat_map(|f| &f.vdpa);
+        let simulated = inventory.simulators.iter().flat_map(|s| &s.vdpa);
+        cards.chain(simulated).chain(&inventory.other_vdpa).any(|device| device.name == *name)
+    };
+    before.vdpa.retain(exists);
+    let left = plan("", wanted, observed, before);
+    before.parents.retain(|name, _| {
+        wanted.parents.iter().any(|parent| parent.name.to_string() == *name)
+            || left.refusals.iter().any(|refusal| refusal.parent == *name)
+            || left.steps.iter().any(|step| step.parent.to_string() == *name)
+    });
+}
+
+/// The name of the vDPA device that we make on a function, once the function exists.
+pub(crate) fn device_name(function: &Function, observed: &Observed) -> Option<String> {
+    match function {
+        Function::Simulated { simulator, index } => Some(simulated_name(simulator, *index)),
+        Function::Vf { pf, index } => {
+            let parent = observed.inventory.parents.iter().find(|p| p.address == *pf)?;
+            let found = parent.functions.iter().find(|f| f.index == *index)?;
+            Some(vdpa_name(found.address))
+        }
+    }
+}
+
+/// An error with what caused it, as one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

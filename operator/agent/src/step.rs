@@ -1,0 +1,166 @@
+//! The single things that can be done to a node.
+
+use std::fmt;
+
+use ringway_kernel::mac::Mac;
+use ringway_kernel::pci;
+use ringway_kernel::vdpa::Handle;
+use ringway_kernel::vdpa_bus::Driver;
+
+use crate::wanted::{ParentName, Settings};
+
+/// A function of a parent. Its PCI address exists only once the function does, so that steps
+/// planned before then name it by index.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Function {
+    /// A VF of a PF, by index.
+    Vf {
+        /// The PF.
+        pf: pci::Address,
+        /// The VF's index.
+        index: u32,
+    },
+    /// A device of a simulator.
+    Simulated {
+        /// The simulator's management device.
+        simulator: String,
+        /// Its index among our devices.
+        index: u32,
+    },
+}
+
+/// One thing that is done to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Load a kernel module.
+    LoadModule(&'static str),
+    /// Set the MTU of a parent's interface.
+    SetUplinkMtu {
+        /// The interface's ifindex.
+        link: u32,
+        /// In bytes.
+        mtu: u32,
+    },
+    /// Set a parent's interface up.
+    RaiseUplink {
+        /// The interface's ifindex.
+        link: u32,
+    },
+    /// Say whether drivers are offered new VFs of a PF: not, or udev renames what appears.
+    SetFunctionAutoprobe {
+        /// The PF.
+        pf: pci::Address,
+        /// Whether.
+        on: bool,
+    },
+    /// Set the number of VFs: every one that exists goes.
+    SetFunctionCount {
+        /// The PF.
+        pf: pci::Address,
+        /// How many.
+        count: u16,
+    },
+    /// Keep the vDPA bus from binding new devices to whichever driver came first.
+    StopVdpaAutoprobe,
+    /// Let the vDPA bus driver go of a device.
+    UnbindVdpa {
+        /// The device's name.
+        name: String,
+    },
+    /// Delete a vDPA device that no bus driver has.
+    DeleteVdpa {
+        /// The device's name.
+        name: String,
+    },
+    /// Bind a function to a driver.
+    BindFunction {
+        /// The function.
+        function: Function,
+        /// The driver as the PCI bus calls it.
+        driver: &'static str,
+    },
+    /// Make a vDPA device on a function.
+    CreateVdpa {
+        /// The function.
+        function: Function,
+        /// The MAC that it shall have; the device's own if absent.
+        mac: Option<Mac>,
+        /// What else it shall be.
+        settings: Settings,
+    },
+    /// Bind a function's vDPA device to a driver of the vDPA bus.
+    BindVdpa {
+        /// The function.
+        function: Function,
+        /// The driver.
+        driver: Driver,
+    },
+}
+
+impl Function {
+    /// Its parent.
+    pub fn parent(&self) -> ParentName {
+        match self {
+            Self::Vf { pf, .. } => ParentName::Pci(*pf),
+            Self::Simulated { simulator, .. } => ParentName::Simulator(simulator.clone()),
+        }
+    }
+
+    /// Its index below its parent.
+    pub fn index(&self) -> u32 {
+        match self {
+            Self::Vf { index, .. } | Self::Simulated { index, .. } => *index,
+        }
+    }
+}
+
+/// The name of the vDPA device that we make on a VF.
+pub fn vdpa_name(vf: pci::Address) -> String {
+    format!("vdpa:{vf}")
+}
+
+/// The name of the device that we make with a simulator.
+pub fn simulated_name(simulator: &str, index: u32) -> String {
+    format!("{simulator}.{index}")
+}
+
+/// The management device of a simulator.
+pub fn simulator_handle(simulator: &str) -> Handle {
+    Handle::without_bus(simulator)
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vf { pf, index } => write!(f, "function {index} of {pf}"),
+            Self::Simulated { simulator, index } => write!(f, "device {index} of {simulator}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoadModule(module) => write!(f, "load kernel module {module}"),
+            Self::SetUplinkMtu { mtu, .. } => write!(f, "set the uplink's MTU to {mtu}"),
+            Self::RaiseUplink { .. } => f.write_str("set the uplink up"),
+            Self::SetFunctionAutoprobe { on: false, .. } => {
+                f.write_str("keep drivers off new functions")
+            }
+            Self::SetFunctionAutoprobe { on: true, .. } => {
+                f.write_str("offer new functions to drivers again")
+            }
+            Self::SetFunctionCount { count, .. } => {
+                write!(f, "set the number of functions to {count}")
+            }
+            Self::StopVdpaAutoprobe => f.write_str("keep drivers off new vDPA devices"),
+            Self::UnbindVdpa { name } => write!(f, "unbind vDPA device {name}"),
+            Self::DeleteVdpa { name } => write!(f, "delete vDPA device {name}"),
+            Self::BindFunction { function, driver } => write!(f, "bind {function} to {driver}"),
+            Self::CreateVdpa { function, .. } => write!(f, "create the vDPA device of {function}"),
+            Self::BindVdpa { function, driver } => {
+                write!(f, "bind the vDPA device of {function} to {}", driver.name())
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A spec as checked values: what the schema could not check is checked here, before anything is
+//! touched.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use ringway_api::conditions::Reason;
+use ringway_api::device_policy::{Attach, VdpaSettings};
+use ringway_api::node_devices::{Identity, NodeDevicesSpec, ParentSpec, PoolSpec};
+use ringway_kernel::features::Features;
+use ringway_kernel::pci;
+use ringway_node::Resource;
+
+/// What a node shall have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The parents to be carved.
+    pub parents: Vec<Parent>,
+    /// Those that cannot be, as they stand.
+    pub refusals: Vec<Refusal>,
+}
+
+/// Which parent: a card, or a simulator.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParentName {
+    /// A PF by its address.
+    Pci(pci::Address),
+    /// A simulator by its management device.
+    Simulator(String),
+}
+
+/// A parent to be carved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Which.
+    pub name: ParentName,
+    /// What the card must be.
+    pub identity: Option<CardIdentity>,
+    /// The uplink's MTU in bytes, if it shall be set.
+    pub mtu: Option<u32>,
+    /// How many functions.
+    pub count: u16,
+    /// Which of them serve what.
+    pub pools: Vec<Pool>,
+}
+
+/// What a card must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardIdentity {
+    /// `vendor:device` in hexadecimal.
+    pub ids: String,
+    /// The permanent MAC address, as text.
+    pub mac: Option<String>,
+}
+
+/// Functions that serve one resource in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// The resource.
+    pub resource: Resource,
+    /// The functions.
+    pub range: RangeInclusive<u32>,
+    /// How they reach a user.
+    pub attach: Attach,
+    /// What their vDPA devices shall be.
+    pub settings: Settings,
+}
+
+/// What a vDPA device shall be; what is `None` is left to the device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// In bytes.
+    pub mtu: Option<u16>,
+    /// Pairs of data virtqueues.
+    pub queue_pairs: Option<u16>,
+    /// Exactly these features.
+    pub features: Option<Features>,
+}
+
+/// Why a parent, or one of its functions, is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The parent's name.
+    pub parent: String,
+    /// The function, if it is about one.
+    pub function: Option<u32>,
+    /// For machines.
+    pub reason: Reason,
+    /// For people: object, field, value, and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for ParentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pci(address) => address.fmt(f),
+            Self::Simulator(name) => f.write_str(name),
+        }
+    }
+}
+
+impl ParentName {
+    /// A PCI address where it reads as one, else a simulator.
+    pub fn of(name: &str) -> Self {
+        name.parse().map_or_else(|_| Self::Simulator(name.to_owned()), Self::Pci)
+    }
+}
+
+impl Wanted {
+    /// Checks a spec. A parent with anything wrong in it is refused as a whole: half a partition
+    /// is nobody's wish.
+    pub fn of(spec: &NodeDevicesSpec) -> Self {
+        let mut wanted = Self::default();
+        for parent in &spec.parents {
+            match check(parent) {
+                Ok(parent) => wanted.parents.push(parent),
+                Err((reason, message)) => wanted.refusals.push(Refusal {
+                    parent: parent.name.clone(),
+                    function: None,
+                    reason,
+                    message,
+                }),
+            }
+        }
+        wanted
+    }
+}
+
+impl Parent {
+    /// The pool of a function.
+    pub fn pool(&self, index: u32) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.range.contains(&index))
+    }
+}
+
+type Complaint = (Reason, String);
+
+fn check(spec: &ParentSpec) -> Result<Parent, Complaint> {
+    let pools: Vec<Pool> =
+        spec.pools.iter().map(|pool| check_pool(spec, pool)).collect::<Result<_, _>>()?;
+    for (i, pool) in pools.iter().enumerate() {
+        if let Some(other) = pools[..i].iter().find(|other| overlap(&other.range, &pool.range)) {
+            return Err((
+                Reason::OverlappingRanges,
+                format!(
+                    "policy {}: pools {} ({}) and {} ({}) share functions: each function serves one pool",
+                    spec.policy,
+                    other.name,
+                    text(&other.range),
+                    pool.name,
+                    text(&pool.range),
+                ),
+            ));
+        }
+        let beside = |other: &&Pool| other.resource == pool.resource && other.attach != pool.attach;
+        if let Some(other) = pools[..i].iter().find(beside) {
+            return Err((
+                Reason::Invalid,
+                format!(
+                    "policy {}: pools {} and {} serve {} in two ways: one resource, one attach kind",
+                    spec.policy, other.name, pool.name, pool.resource,
+                ),
+            ));
+        }
+    }
+    Ok(Parent {
+        name: ParentName::of(&spec.name),
+        identity: spec.identity.as_ref().map(identity),
+        mtu: spec.uplink.as_ref().and_then(|uplink| uplink.mtu).map(u32::from),
+        count: spec.function_count,
+        pools,
+    })
+}
+
+fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
+    let invalid = |field: &str, value: &str, allowed: &str| {
+        let message =
+            format!("policy {}: pool {}: {field} {value:?}: {allowed}", spec.policy, pool.name);
+        (Reason::Invalid, message)
+    };
+    let range = parse_range(&pool.range)
+        .ok_or_else(|| invalid("range", &pool.range, "one index, or two from low to high: 0-3"))?;
+    if *range.end() >= u32::from(spec.function_count) {
+        return Err((
+            Reason::TooManyFunctions,
+            format!(
+                "policy {}: pool {}: range {} goes beyond functionCount {}: the last function is {}",
+                spec.policy,
+                pool.name,
+                pool.range,
+                spec.function_count,
+                i64::from(spec.function_count) - 1,
+            ),
+        ));
+    }
+    let resource = pool
+        .resource
+        .parse()
+        .map_err(|error| invalid("resource", &pool.resource, &format!("{error}")))?;
+    let settings = settings(pool.vdpa.as_ref())
+        .map_err(|(value, error)| invalid("vdpa.features", &value, &error))?;
+    Ok(Pool { name: pool.name.clone(), resource, range, attach: pool.attach, settings })
+}
+
+fn settings(vdpa: Option<&VdpaSettings>) -> Result<Settings, (String, String)> {
+    let Some(vdpa) = vdpa else { return Ok(Settings::default()) };
+    let features = vdpa
+        .features
+        .as_ref()
+        .map(|names| names.parse().map_err(|e| (names.clone(), format!("{e}"))))
+        .transpose()?;
+    Ok(Settings { mtu: vdpa.mtu, queue_pairs: vdpa.queue_pairs, features })
+}
+
+fn identity(identity: &Identity) -> CardIdentity {
+    CardIdentity {
+        ids: format!("{}:{}", identity.vendor, identity.device),
+        mac: identity.mac.clone(),
+    }
+}
+
+/// `0-3`, or `2` for one.
+fn parse_range(text: &str) -> Option<RangeInclusive<u32>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+fn overlap(a: &RangeInclusive<u32>, b: &RangeInclusive<u32>) -> bool {
+    a.start() <= b.end() && b.start() <= a.end()
+}
+
+fn text(range: &RangeInclusive<u32>) -> String {
+    match (range.start(), range.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+use super::*;
+
+fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
+    PoolSpec {
+        name: name.into(),
+        resource: format!("ringway.dev/{resource}"),
+        range: range.into(),
+        attach,
+        vdpa: None,
+    }
+}
+
+fn parent(pools: Vec<PoolSpec>) -> NodeDevicesSpec {
+    let parent = ParentSpec {
+        name: "0000:01:00.0".into(),
+        identity: None,
+        policy: "edge".into(),
+        uplink: None,
+        function_count: 4,
+        pools,
+    };
+    NodeDevicesSpec { parents: vec![parent] }
+}
+
+#[test]
+fn a_sound_spec_becomes_values() {
+    let spec = parent(vec![
+        pool("vms", "vms", "0-1", Attach::VhostVdpa),
+        pool("pods", "pods", "3", Attach::VirtioVdpa),
+    ]);
+    let wanted = Wanted::of(&spec);
+    assert_eq!(wanted.refusals, []);
+    let parent = &wanted.parents[0];
+    assert_eq!(parent.name, ParentName::Pci("0000:01:00.0".parse().unwrap()));
+    assert_eq!(parent.pool(1).unwrap().name, "vms");
+    assert_eq!(parent.pool(2), None);
+    assert_eq!(parent.pool(3).unwrap().range, 3..=3);
+}
+
+#[test]
+fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
+    let mut features = pool("a", "a", "0", Attach::VhostVdpa);
+    features.vdpa = Some(VdpaSettings { features: Some("MAC,WINGS".into()), ..Default::default() });
+    let cases = [
+        (vec![pool("a", "a", "3-1", Attach::VhostVdpa)], Reason::Invalid, "range \"3-1\""),
+        (
+            vec![pool("a", "a", "2-4", Attach::VhostVdpa)],
+            Reason::TooManyFunctions,
+            "the last function is 3",
+        ),
+        (
+            vec![
+                pool("a", "a", "0-2", Attach::VhostVdpa),
+                pool("b", "b", "2-3", Attach::VhostVdpa),
+            ],
+            Reason::OverlappingRanges,
+            "pools a (0-2) and b (2-3)",
+        ),
+        (
+            vec![pool("a", "x", "0", Attach::VhostVdpa), pool("b", "x", "1", Attach::VirtioVdpa)],
+            Reason::Invalid,
+            "one resource, one attach kind",
+        ),
+        (vec![features], Reason::Invalid, "WINGS"),
+    ];
+    for (pools, reason, words) in cases {
+        let wanted = Wanted::of(&parent(pools));
+        assert_eq!(wanted.parents, []);
+        assert_eq!(wanted.refusals[0].reason, reason);
+        assert!(wanted.refusals[0].message.contains(words), "{}", wanted.refusals[0].message);
+        assert!(wanted.refusals[0].message.contains("policy edge"));
+    }
+}
