@@ -1,1 +1,120 @@
-//! x
+//! Who uses a device now, as far as the kernel tells: also processes outside Kubernetes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use ringway_kernel::Root;
+use ringway_kernel::inventory::{Inventory, VdpaDevice};
+use ringway_kernel::vdpa_bus::{CharDevice, Driver};
+
+/// Users by device id, in words.
+pub type Holders = BTreeMap<String, String>;
+
+/// Interfaces that are in other network namespaces, and char devices that processes have open.
+///
+/// Sees only the processes of `root`'s `/proc`: in a container that is the host's only with
+/// `hostPID`, and other users' files only with `CAP_SYS_PTRACE`.
+pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
+    let mut holders = Holders::new();
+    let mut chars: Vec<(String, &CharDevice)> = Vec::new();
+    for (id, device) in devices(inventory) {
+        if let Some(char_device) = &device.char_device {
+            chars.push((id, char_device));
+        } else if device.driver.as_deref() == Some(Driver::VirtioVdpa.name())
+            && device.netdevs.is_empty()
+        {
+            holders.insert(id, "its interface is in another network namespace".to_owned());
+        }
+    }
+    if !chars.is_empty() {
+        for (pid, number) in open_char_devices(root.proc()) {
+            for (id, _) in chars.iter().filter(|(_, c)| (c.major, c.minor) == number) {
+                holders.insert(id.clone(), format!("process {pid} has it open"));
+            }
+        }
+    }
+    holders
+}
+
+/// Every vDPA device that can be ours, with its device id.
+fn devices(inventory: &Inventory) -> impl Iterator<Item = (String, &VdpaDevice)> {
+    let cards = inventory.parents.iter().flat_map(|parent| &parent.functions);
+    let on_cards = cards.flat_map(|f| f.vdpa.iter().map(|v| (f.address.to_string(), v)));
+    let simulated = inventory.simulators.iter().flat_map(|s| &s.vdpa);
+    on_cards.chain(simulated.map(|v| (v.name.clone(), v)))
+}
+
+/// Character devices that processes have open: process id, major and minor number.
+fn open_char_devices(proc: &Path) -> Vec<(u32, (u32, u32))> {
+    let mut found = Vec::new();
+    for process in list(proc) {
+        let name = process.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(pid) = name.parse() else { continue };
+        for fd in list(&process.join("fd")) {
+            // a process or file that goes away meanwhile holds nothing
+            if let Ok(file) = fs::metadata(fd)
+                && file.file_type().is_char_device()
+            {
+                found.push((pid, (major(file.rdev()), minor(file.rdev()))));
+            }
+        }
+    }
+    found
+}
+
+fn list(dir: &Path) -> Vec<std::path::PathBuf> {
+    fs::read_dir(dir).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+}
+
+fn major(device: u64) -> u32 {
+    rustix::fs::major(device)
+}
+
+fn minor(device: u64) -> u32 {
+    rustix::fs::minor(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use crate::node::Node as _;
+    use crate::step::{Function, Step};
+
+    fn with(driver: Driver) -> Inventory {
+        let mut fake = Fake::new();
+        let function = || Function::Vf { pf: crate::fake::pf(), index: 0 };
+        for step in [
+            Step::LoadModule("vp_vdpa"),
+            Step::SetFunctionCount { pf: crate::fake::pf(), count: 1 },
+            Step::BindFunction { function: function(), driver: "vp-vdpa" },
+            Step::CreateVdpa { function: function(), mac: None, settings: Default::default() },
+            Step::BindVdpa { function: function(), driver },
+        ] {
+            fake.apply(&step).unwrap();
+        }
+        fake.observed.inventory
+    }
+
+    #[test]
+    fn an_interface_out_of_sight_is_held() {
+        let mut inventory = with(Driver::VirtioVdpa);
+        assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
+        inventory.parents[0].functions[0].vdpa[0].netdevs.clear();
+        assert_eq!(of_kernel(&Root::new("/"), &inventory).len(), 1);
+    }
+
+    #[test]
+    fn an_open_file_is_found_by_its_number() {
+        let mut inventory = with(Driver::VhostVdpa);
+        assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
+        // any character device will do, as long as this process has it open
+        let _open = fs::File::open("/dev/null").unwrap();
+        let device = &mut inventory.parents[0].functions[0].vdpa[0];
+        device.char_device = Some(CharDevice { path: "/dev/null".into(), major: 1, minor: 3 });
+        let holders = of_kernel(&Root::new("/"), &inventory);
+        assert!(holders["0000:01:00.1"].starts_with("process "), "{holders:?}");
+    }
+}

@@ -14,7 +14,7 @@ use crate::node::Observed;
 use crate::step::Step;
 use crate::wanted::{Parent, ParentName, Refusal, Wanted};
 
-mod card;
+pub(crate) mod card;
 mod function;
 mod simulator;
 #[cfg(test)]

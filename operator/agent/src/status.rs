@@ -1,1 +1,248 @@
-//! x
+//! What the agent says of its node: the status of `NodeDevices` from a report. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use ringway_api::conditions::{AWAITING_DISRUPTION, DEGRADED, PROGRESSING, READY, Reason};
+use ringway_api::node_devices::{
+    FunctionStatus, Identity, NodeDevicesStatus, ParentStatus, StepStatus, Summary,
+};
+use ringway_kernel::inventory::{Parent as Found, VdpaDevice};
+
+use crate::cards;
+use crate::plan::{card, driver};
+use crate::reconcile::{Report, chain};
+use crate::step::simulated_name;
+use crate::wanted::{Parent, ParentName, Wanted};
+
+/// Renders the status. `now` is only used for conditions that differ from `last`'s.
+pub fn status(
+    generation: Option<i64>,
+    wanted: &Wanted,
+    report: &Report,
+    last: &[Condition],
+    now: &Time,
+) -> NodeDevicesStatus {
+    let parents = parents(wanted, report);
+    let functions = parents.iter().flat_map(|parent| &parent.functions);
+    let count = |f: &FunctionStatus| i32::try_from(f.devices.len()).unwrap_or(i32::MAX);
+    let summary = Summary {
+        parents: i32::try_from(parents.len()).unwrap_or(i32::MAX),
+        functions: functions.clone().map(count).sum(),
+        ready: functions.filter(|f| f.ready).map(count).sum(),
+        steps: i32::try_from(report.plan.steps.len()).unwrap_or(i32::MAX),
+    };
+    let conditions = conditions(generation, report, &summary, last, now);
+    NodeDevicesStatus {
+        observed_generation: generation,
+        summary,
+        parents,
+        plan: plan(report),
+        conditions,
+    }
+}
+
+fn plan(report: &Report) -> Vec<StepStatus> {
+    let steps =
+        report.plan.steps.iter().zip(report.waits.iter().map(Some).chain(std::iter::repeat(None)));
+    steps
+        .map(|(planned, wait)| StepStatus {
+            step: planned.step.to_string(),
+            parent: planned.parent.to_string(),
+            disturbs: planned.disturbs.iter().map(ToString::to_string).collect(),
+            waits: wait.cloned(),
+        })
+        .collect()
+}
+
+fn parents(wanted: &Wanted, report: &Report) -> Vec<ParentStatus> {
+    let inventory = &report.observed.inventory;
+    let cards = inventory.parents.iter().map(|found| {
+        let name = ParentName::Pci(found.address);
+        let asked = wanted.parents.iter().find(|parent| parent.name == name);
+        card_status(found, asked, report)
+    });
+    let simulators = inventory.simulators.iter().map(|found| {
+        let simulator = &found.management_device.handle.name;
+        let name = ParentName::Simulator(simulator.clone());
+        let asked = wanted.parents.iter().find(|parent| parent.name == name);
+        let functions = (0..asked.map_or(0, |p| u32::from(p.count)))
+            .filter_map(|index| {
+                let device =
+                    found.vdpa.iter().find(|v| v.name == simulated_name(simulator, index))?;
+                Some((
+                    index,
+                    function_status(&device.name, None, Some(device), index, &name, asked, report),
+                ))
+            })
+            .collect();
+        ParentStatus {
+            name: simulator.clone(),
+            attach: vec![crate::plan::Attach::VhostVdpa, crate::plan::Attach::VirtioVdpa],
+            function_count: u16::try_from(found.vdpa.len()).unwrap_or(u16::MAX),
+            functions: merge(functions),
+            ..ParentStatus::default()
+        }
+    });
+    cards.chain(simulators).collect()
+}
+
+fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> ParentStatus {
+    let name = ParentName::Pci(found.address);
+    let (attach, attach_reason) = cards::attach(found.driver.as_deref());
+    let first = found.netdevs.first();
+    let mac = first.and_then(|n| n.permanent_mac.or(n.mac)).map(|mac| mac.to_string());
+    let functions = found
+        .functions
+        .iter()
+        .map(|f| {
+            let (id, vdpa) = (f.address.to_string(), f.vdpa.first());
+            (f.index, function_status(&id, f.driver.clone(), vdpa, f.index, &name, asked, report))
+        })
+        .collect();
+    ParentStatus {
+        name: found.address.to_string(),
+        identity: Some(Identity {
+            vendor: format!("{:04x}", found.ids.vendor),
+            device: format!("{:04x}", found.ids.device),
+            mac,
+        }),
+        driver: found.driver.clone(),
+        interfaces: found
+            .netdevs
+            .iter()
+            .flat_map(|n| std::iter::once(&n.name).chain(&n.altnames))
+            .cloned()
+            .collect(),
+        mtu: first.map(|n| n.mtu),
+        numa_node: found.numa,
+        max_functions: Some(found.totalvfs),
+        function_count: found.numvfs,
+        attach,
+        attach_reason,
+        off_limits: card::off_limits(found),
+        functions: merge(functions),
+    }
+}
+
+fn function_status(
+    id: &str,
+    function_driver: Option<String>,
+    vdpa: Option<&VdpaDevice>,
+    index: u32,
+    parent: &ParentName,
+    asked: Option<&Parent>,
+    report: &Report,
+) -> FunctionStatus {
+    let pool = asked.and_then(|parent| parent.pool(index));
+    let bound = vdpa.and_then(|device| device.driver.clone());
+    let name = parent.to_string();
+    let refusal = report
+        .plan
+        .refusals
+        .iter()
+        .find(|r| r.parent == name && (r.function.is_none() || r.function == Some(index)));
+    let left = report.plan.steps.iter().zip(&report.waits).find(|(step, _)| {
+        step.parent == *parent && step.function.is_none_or(|function| function == index)
+    });
+    let reason = match (pool, refusal, left) {
+        (None, _, _) => None,
+        (_, Some(refusal), _) => Some(refusal.message.clone()),
+        (_, _, Some((step, wait))) => Some(format!("to do: {} ({wait})", step.step)),
+        (Some(_), None, None) => None,
+    };
+    let as_wanted = pool.is_some_and(|pool| bound.as_deref() == Some(driver(pool.attach).name()));
+    FunctionStatus {
+        range: index.to_string(),
+        devices: vec![id.to_owned()],
+        pool: pool.map(|pool| pool.name.clone()),
+        driver: function_driver,
+        vdpa_driver: bound,
+        ready: as_wanted && reason.is_none(),
+        reason,
+    }
+}
+
+/// Equal neighbours become one entry.
+fn merge(functions: Vec<(u32, FunctionStatus)>) -> Vec<FunctionStatus> {
+    let mut merged: Vec<(u32, u32, FunctionStatus)> = Vec::new();
+    for (index, mut status) in functions {
+        if let Some((first, last, before)) = merged.last_mut() {
+            let devices = std::mem::take(&mut status.devices);
+            let range = std::mem::replace(&mut status.range, before.range.clone());
+            let known = std::mem::take(&mut before.devices);
+            let alike = *last + 1 == index && *before == status;
+            before.devices = known;
+            if alike {
+                before.devices.extend(devices);
+                *last = index;
+                before.range = format!("{first}-{last}");
+                continue;
+            }
+            (status.devices, status.range) = (devices, range);
+        }
+        merged.push((index, index, status));
+    }
+    merged.into_iter().map(|(_, _, status)| status).collect()
+}
+
+fn conditions(
+    generation: Option<i64>,
+    report: &Report,
+    summary: &Summary,
+    last: &[Condition],
+    now: &Time,
+) -> Vec<Condition> {
+    let degraded =
+        report.plan.refusals.first().map(|r| (r.reason, r.message.clone())).or_else(|| {
+            report.failures.first().map(|(planned, error)| {
+                let reason = match error {
+                    ringway_kernel::Error::Module { .. } => Reason::ModuleMissing,
+                    ringway_kernel::Error::Deadline { .. }
+                    | ringway_kernel::Error::Stuck { .. } => Reason::CallStuck,
+                    _ => Reason::StepFailed,
+                };
+                (reason, format!("{}: {}: {}", planned.parent, planned.step, chain(error)))
+            })
+        });
+    let held = report.plan.steps.iter().zip(&report.waits).find(|(s, _)| !s.disturbs.is_empty());
+    let awaiting = held.filter(|_| degraded.is_none()).map(|(planned, wait)| {
+        (Reason::DeviceHeld, format!("{}: {}: {wait}", planned.parent, planned.step))
+    });
+    let progressing = (summary.steps > 0 && degraded.is_none() && awaiting.is_none())
+        .then(|| (Reason::StepsPending, format!("{} steps to do", summary.steps)));
+    let ready = match degraded.as_ref().or(awaiting.as_ref()).or(progressing.as_ref()) {
+        None => (
+            true,
+            Reason::AsWanted,
+            format!("{} of {} functions serve pools", summary.ready, summary.functions),
+        ),
+        Some((reason, message)) => (false, *reason, message.clone()),
+    };
+    let negative = |found: Option<(Reason, String)>| match found {
+        Some((reason, message)) => (true, reason, message),
+        None => (false, Reason::Nothing, String::new()),
+    };
+    [
+        (READY, ready),
+        (PROGRESSING, negative(progressing)),
+        (DEGRADED, negative(degraded)),
+        (AWAITING_DISRUPTION, negative(awaiting)),
+    ]
+    .into_iter()
+    .map(|(kind, (is, reason, message))| {
+        let status = if is { "True" } else { "False" };
+        let before = last.iter().find(|c| c.type_ == kind && c.status == status);
+        Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: message.chars().take(1024).collect(),
+            observed_generation: generation,
+            last_transition_time: before
+                .map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
+        }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,7 @@ pub(super) struct ControlPlane<'a> {
     pub(super) authority: Authority,
     holder: &'a Holder,
     parts: &'a Parts,
+    running: Vec<(String, Child)>,
 }
 
 impl<'a> ControlPlane<'a> {
@@ -28,27 +30,37 @@ impl<'a> ControlPlane<'a> {
     pub(super) fn start(dir: &Path, holder: &'a Holder, parts: &'a Parts) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let authority = Authority::new()?;
-        let plane = Self { dir: dir.to_owned(), authority, holder, parts };
+        let mut plane = Self { dir: dir.to_owned(), authority, holder, parts, running: vec![] };
         plane.credentials()?;
         plane.etcd()?;
         plane.api_server()?;
-        plane.controller_manager()?;
-        plane.spawn(
-            "kube-scheduler",
-            &["--kubeconfig=scheduler.kubeconfig", "--leader-elect=false"],
-        )?;
         Ok(plane)
     }
 
-    /// Waits until the API server says that it is ready.
-    pub(super) fn ready(&self) -> Result<()> {
-        let ready = Pace::UNKNOWN.until("the API server is ready", Duration::from_secs(20), || {
-            let mut kubectl = self.holder.command(&self.kubectl());
-            kubectl.arg("--kubeconfig").arg(self.dir.join("admin.kubeconfig"));
-            kubectl.args(["--request-timeout=2s", "get", "--raw", "/readyz"]);
-            Ok(run::output(kubectl).ok())
-        });
-        ready.map(drop).with_context(|| run::tail(&self.dir.join("kube-apiserver.log"), 10))
+    /// Waits until the API server says that it is ready, then starts what needs it.
+    pub(super) fn ready(&mut self) -> Result<()> {
+        Pace::UNKNOWN
+            .until("the API server is ready", Duration::from_secs(20), || {
+                self.alive()?;
+                let mut kubectl = self.holder.command(&self.kubectl());
+                kubectl.arg("--kubeconfig").arg(self.dir.join("admin.kubeconfig"));
+                kubectl.args(["--request-timeout=2s", "get", "--raw", "/readyz"]);
+                Ok(run::output(kubectl).ok())
+            })
+            .with_context(|| run::tail(&self.dir.join("kube-apiserver.log"), 10))?;
+        self.controller_manager()?;
+        self.spawn("kube-scheduler", &["--kubeconfig=scheduler.kubeconfig", "--leader-elect=false"])
+    }
+
+    /// An error that names the first process that has ended, with the end of its log.
+    fn alive(&mut self) -> Result<()> {
+        for (name, child) in &mut self.running {
+            if let Some(status) = child.try_wait()? {
+                let log = self.dir.join(format!("{name}.log"));
+                bail!("{name} ended with {status}\n{}", run::tail(&log, 10));
+            }
+        }
+        Ok(())
     }
 
     fn kubectl(&self) -> String {
@@ -59,7 +71,7 @@ impl<'a> ControlPlane<'a> {
         let (dir, ca) = (&self.dir, &self.authority);
         pki::write_secret(&dir.join("ca.crt"), &ca.certificate)?;
         pki::write_secret(&dir.join("ca.key"), &ca.key)?;
-        pki::write_secret(&dir.join("tokens.key"), &pki::signing_key()?)?;
+        pki::write_token_keys(dir)?;
         let addresses = ["10.77.0.1", "127.0.0.1", "10.96.0.1"];
         let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"];
         ca.server("kube-apiserver", &addresses, &names)?.write(dir, "apiserver")?;
@@ -75,7 +87,7 @@ impl<'a> ControlPlane<'a> {
         Ok(())
     }
 
-    fn etcd(&self) -> Result<()> {
+    fn etcd(&mut self) -> Result<()> {
         let root = self.parts.qemu.path("root");
         let mut etcd = self.holder.resident(vm::loader(self.parts));
         etcd.arg("--library-path").arg(root.join("usr/lib/x86_64-linux-gnu"));
@@ -88,7 +100,7 @@ impl<'a> ControlPlane<'a> {
         self.launch("etcd", etcd)
     }
 
-    fn api_server(&self) -> Result<()> {
+    fn api_server(&mut self) -> Result<()> {
         self.spawn(
             "kube-apiserver",
             &[
@@ -99,7 +111,7 @@ impl<'a> ControlPlane<'a> {
                 "--tls-cert-file=apiserver.crt",
                 "--tls-private-key-file=apiserver.key",
                 "--client-ca-file=ca.crt",
-                "--service-account-key-file=tokens.key",
+                "--service-account-key-file=tokens.pub",
                 "--service-account-signing-key-file=tokens.key",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--service-cluster-ip-range=10.96.0.0/16",
@@ -115,7 +127,7 @@ impl<'a> ControlPlane<'a> {
         )
     }
 
-    fn controller_manager(&self) -> Result<()> {
+    fn controller_manager(&mut self) -> Result<()> {
         self.spawn(
             "kube-controller-manager",
             &[
@@ -132,24 +144,22 @@ impl<'a> ControlPlane<'a> {
         )
     }
 
-    fn spawn(&self, program: &str, args: &[&str]) -> Result<()> {
+    fn spawn(&mut self, program: &str, args: &[&str]) -> Result<()> {
         let path = self.parts.programs.kubernetes.path("bin").join(program);
         let mut command = self.holder.resident(path);
         command.args(args);
         self.launch(program, command)
     }
 
-    fn launch(&self, name: &str, mut command: std::process::Command) -> Result<()> {
+    fn launch(&mut self, name: &str, mut command: Command) -> Result<()> {
         let log = File::create(self.dir.join(format!("{name}.log")))?;
-        let mut child = command
+        let child = command
             .current_dir(&self.dir)
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {name}"))?;
-        match child.try_wait()? {
-            Some(status) => bail!("{name} ended with {status}"),
-            None => Ok(()),
-        }
+        self.running.push((name.to_owned(), child));
+        Ok(())
     }
 }

@@ -84,7 +84,7 @@ impl Cluster {
 impl Starting<'_> {
     /// Joins the booted node to the control plane and waits until pods can run there.
     pub(crate) fn join(
-        self,
+        mut self,
         place: &Place,
         parts: &Parts,
         node: &Node,

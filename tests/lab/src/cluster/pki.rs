@@ -75,9 +75,11 @@ impl Pair {
     }
 }
 
-/// A key for signing service account tokens, PEM.
-pub(super) fn signing_key() -> Result<String> {
-    Ok(KeyPair::generate()?.serialize_pem())
+/// Writes the pair that signs and checks service account tokens.
+pub(super) fn write_token_keys(dir: &Path) -> Result<()> {
+    let key = KeyPair::generate()?;
+    write_secret(&dir.join("tokens.key"), &key.serialize_pem())?;
+    write_secret(&dir.join("tokens.pub"), &key.public_key_pem())
 }
 
 /// Writes a file that only its owner reads.

@@ -1,0 +1,81 @@
+use ringway_api::device_policy::Attach;
+
+use super::*;
+use crate::before::Before;
+use crate::fake::{Fake, pf};
+use crate::reconcile::{Gate, reconcile};
+use crate::wanted::{Pool, Settings};
+
+fn wanted() -> Wanted {
+    let pool = |name: &str, range, attach| Pool {
+        name: name.into(),
+        resource: format!("ringway.dev/{name}").parse().unwrap(),
+        range,
+        attach,
+        settings: Settings::default(),
+    };
+    let pools =
+        vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=2, Attach::VirtioVdpa)];
+    let name = ParentName::Pci(pf());
+    Wanted {
+        parents: vec![Parent { name, identity: None, mtu: None, count: 4, pools }],
+        refusals: vec![],
+    }
+}
+
+fn time(seconds: i64) -> Time {
+    serde_json::from_value(serde_json::json!(format!("2026-01-01T00:00:{seconds:02}Z"))).unwrap()
+}
+
+fn condition<'a>(status: &'a NodeDevicesStatus, kind: &str) -> &'a Condition {
+    status.conditions.iter().find(|c| c.type_ == kind).unwrap()
+}
+
+#[test]
+fn equal_neighbours_share_an_entry() {
+    let mut fake = Fake::new();
+    let go = |_: &_, _: &_| Gate::Go;
+    let report =
+        reconcile("n", &mut fake, &wanted(), &mut Before::default(), |_| Ok(()), go).unwrap();
+    let status = status(Some(3), &wanted(), &report, &[], &time(0));
+    let functions: Vec<_> = status.parents[0]
+        .functions
+        .iter()
+        .map(|f| (f.range.as_str(), f.devices.len(), f.pool.as_deref(), f.ready))
+        .collect();
+    assert_eq!(
+        functions,
+        [("0-1", 2, Some("vms"), true), ("2", 1, Some("pods"), true), ("3", 1, None, false),]
+    );
+    assert_eq!(status.summary, Summary { parents: 1, functions: 4, ready: 3, steps: 0 });
+    assert_eq!(condition(&status, READY).status, "True");
+    assert_eq!(condition(&status, READY).message, "3 of 4 functions serve pools");
+}
+
+#[test]
+fn a_step_on_a_held_device_awaits_disruption() {
+    let mut fake = Fake::new();
+    let mut before = Before::default();
+    reconcile("n", &mut fake, &wanted(), &mut before, |_| Ok(()), |_, _| Gate::Go).unwrap();
+    let mut other = wanted();
+    other.parents[0].pools[1].attach = Attach::VhostVdpa;
+    let held = |_: &_, _: &_| Gate::Wait("pod default/a holds 0000:01:00.3".into());
+    let report = reconcile("n", &mut fake, &other, &mut before, |_| Ok(()), held).unwrap();
+    let status = status(Some(4), &other, &report, &[], &time(0));
+    assert_eq!(condition(&status, AWAITING_DISRUPTION).status, "True");
+    assert_eq!(condition(&status, READY).reason, "DeviceHeld");
+    assert!(condition(&status, READY).message.contains("pod default/a"), "{status:?}");
+    assert_eq!(status.plan.len(), 1);
+    assert_eq!(status.plan[0].disturbs, ["0000:01:00.3"]);
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_it_changes() {
+    let mut fake = Fake::new();
+    let go = |_: &_, _: &_| Gate::Go;
+    let report =
+        reconcile("n", &mut fake, &wanted(), &mut Before::default(), |_| Ok(()), go).unwrap();
+    let first = status(Some(1), &wanted(), &report, &[], &time(1));
+    let again = status(Some(1), &wanted(), &report, &first.conditions, &time(2));
+    assert_eq!(first, again);
+}
