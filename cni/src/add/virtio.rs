@@ -1,0 +1,82 @@
+//! The netdev of a vDPA device moves into the pod.
+
+use ringway_kernel::{
+    error::errno,
+    link::{Link, Links},
+    netns::Netns,
+};
+
+use super::{Call, finish};
+use crate::{
+    error::{Code, Error, Result},
+    grant::Grant,
+    netdev::{
+        self, Before,
+        shape::{self, Wanted},
+    },
+    record::Record,
+    result::{Interface, Success},
+    undo::Guard,
+    world::World,
+};
+
+pub(super) fn attach(
+    world: &World,
+    call: Call<'_>,
+    grant: &Grant,
+    netns: &Netns,
+    mut record: Record,
+) -> Result<Success> {
+    if netns.identity()? == Netns::current()?.identity()? {
+        let text = format!("environment variable CNI_NETNS={:?} is the host's own", netns.path());
+        return Err(Error::new(Code::Environment, text));
+    }
+    let vdpa = &grant.vdpa;
+    let Some(link) = netdev::on_host(&world.root, vdpa)? else {
+        let text =
+            format!("device {}: vDPA device {vdpa} has no interface on the host", grant.device.id);
+        let advice = "it appears when virtio_net has taken the device, and comes back when the \
+                      namespace that has it ends";
+        return Err(Error::new(Code::TryAgain, text).advise(advice));
+    };
+    let wanted = Wanted {
+        mac: call.mac(),
+        mtu: call.conf.mtu,
+        takes_mac: netdev::takes_mac(&world.root, vdpa)?,
+    };
+    record.before = Some(Before::from(&link));
+    let guard = Guard::arm(world, call.path, record)?;
+    let link = enter(&link, netns, &call.target.ifname, wanted)?;
+    let interface = Interface {
+        name: link.name.clone(),
+        mac: link.mac,
+        mtu: Some(link.mtu),
+        sandbox: netns.path().display().to_string(),
+        socket_path: None,
+        pci_id: grant.device.pci_address,
+    };
+    finish(world, call, grant, guard, interface, |addressing| {
+        netns.run(|| Ok(shape::configure(&mut Links::open()?, &link, addressing)))?
+    })
+}
+
+/// Moves and renames in one request, so that the pod never sees the host's name, and gives the
+/// link as it then is.
+fn enter(link: &Link, netns: &Netns, ifname: &str, wanted: Wanted) -> Result<Link> {
+    Links::open()?.move_to(link.index, netns.as_fd(), ifname).map_err(|error| {
+        if error.errno() != Some(errno::EEXIST) {
+            return Error::from(error);
+        }
+        let text = format!(
+            "environment variable CNI_IFNAME={ifname:?}: the name, or one of {:?}, is taken in the pod",
+            link.altnames
+        );
+        Error::because(Code::Environment, text)(error)
+    })?;
+    netns.run(|| {
+        let mut links = Links::open()?;
+        // The number may be another one there.
+        let link = links.by_name(ifname)?;
+        Ok(shape::shape(&mut links, link, wanted))
+    })?
+}

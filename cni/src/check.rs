@@ -1,0 +1,139 @@
+//! CHECK: what is there, against what ADD made.
+
+use ringway_kernel::{
+    link::{Address, Link, Links},
+    vdpa_bus,
+};
+
+use crate::{
+    add::Call,
+    attachment::Attachment,
+    error::{Code, Error, Result},
+    netdev,
+    record::{Phase, Record},
+    result::Success,
+    world::World,
+};
+
+/// Compares; the first difference is the error, of code 100.
+pub fn check(world: &World, call: Call<'_>) -> Result<()> {
+    let record = Record::read(&world.paths.attachments, call.target)?
+        .filter(|record| record.phase == Phase::Attached)
+        .ok_or_else(|| differs("attachment", "none", "one that ADD made"))?;
+    let Some(success) = &record.result else {
+        return Err(differs("record", "no result", "one"));
+    };
+    if !record.of_this_boot(&world.root)? {
+        return Err(differs("attachment", "one of an earlier boot", "one of this boot"));
+    }
+    let driver = vdpa_bus::driver(&world.root, &record.vdpa)?;
+    let found = driver.as_deref().and_then(Attachment::of_driver);
+    if found != Some(record.attachment) {
+        let found = driver.unwrap_or_else(|| "no driver".to_owned());
+        let what = format!("driver of vDPA device {}", record.vdpa);
+        return Err(differs(&what, &found, &record.attachment.to_string()));
+    }
+    if record.attachment == Attachment::VirtioVdpa {
+        check_netdev(world, &record, success)?;
+    }
+    match call.ipam() {
+        Some(ipam) => ipam.check(call.target, success),
+        None => Ok(()),
+    }
+}
+
+fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()> {
+    let netns = record.netns.open();
+    let path = record.netns.path.display().to_string();
+    let netns = netns.ok_or_else(|| differs("namespace", "none or another", &path))?;
+    let link = netdev::in_pod(&world.root, &record.vdpa, &netns)?;
+    let what = format!("interface of vDPA device {} in {path}", record.vdpa);
+    let link = link.ok_or_else(|| differs(&what, "none", &success.interface.name))?;
+    let addresses = netns.run(|| Links::open()?.addresses())?;
+    compare(&link, &addresses, success)
+}
+
+/// A link with its addresses against what ADD answered.
+fn compare(link: &Link, addresses: &[Address], success: &Success) -> Result<()> {
+    let wanted = &success.interface;
+    let show = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let pairs = [
+        ("name", link.name.clone(), wanted.name.clone()),
+        (
+            "MAC",
+            show(link.mac.map(|mac| mac.to_string())),
+            show(wanted.mac.map(|mac| mac.to_string())),
+        ),
+        ("MTU", link.mtu.to_string(), show(wanted.mtu.map(|mtu| mtu.to_string()))),
+    ];
+    for (what, found, expected) in pairs {
+        if found != expected {
+            return Err(differs(
+                &format!("{what} of interface {}", wanted.name),
+                &found,
+                &expected,
+            ));
+        }
+    }
+    let has = |prefix| addresses.iter().any(|a| a.index == link.index && a.prefix == prefix);
+    match success.addressing.ips.iter().find(|ip| !has(ip.address)) {
+        None => Ok(()),
+        Some(ip) => {
+            let own = addresses.iter().filter(|address| address.index == link.index);
+            let own: Vec<_> = own.map(|address| address.prefix.to_string()).collect();
+            let found = if own.is_empty() { "none".to_owned() } else { own.join(", ") };
+            let what = format!("addresses of interface {}", wanted.name);
+            Err(differs(&what, &found, &ip.address.to_string()))
+        }
+    }
+}
+
+fn differs(what: &str, found: &str, expected: &str) -> Error {
+    Error::new(Code::Mismatch, format!("{what}: found {found}, expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::{Addressing, Interface, Ip};
+
+    #[test]
+    fn each_difference_is_told_with_both_values() {
+        let mac = Some("52:54:00:00:00:01".parse().unwrap());
+        let link = Link { index: 4, name: "net1".into(), mac, mtu: 1500, ..Link::default() };
+        let prefix = "10.0.0.2/24".parse().unwrap();
+        let address = Address { index: 4, prefix, tentative: false, duplicate: false };
+        let success = Success {
+            interface: Interface {
+                name: "net1".into(),
+                mac,
+                mtu: Some(1500),
+                sandbox: String::new(),
+                socket_path: None,
+                pci_id: None,
+            },
+            addressing: Addressing {
+                ips: vec![Ip { address: prefix, gateway: None }],
+                ..Addressing::default()
+            },
+        };
+        let check = |link: &Link, addresses: &[Address], told: &str| {
+            let text = match compare(link, addresses, &success) {
+                Ok(()) => String::new(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(text, told);
+        };
+        let ours = std::slice::from_ref(&address);
+        check(&link, ours, "");
+        let renamed = Link { name: "eth9".into(), ..link.clone() };
+        check(&renamed, ours, "name of interface net1: found eth9, expected net1");
+        let other = Link { mac: None, ..link.clone() };
+        check(&other, ours, "MAC of interface net1: found none, expected 52:54:00:00:00:01");
+        let small = Link { mtu: 1400, ..link.clone() };
+        check(&small, ours, "MTU of interface net1: found 1400, expected 1500");
+        check(&link, &[], "addresses of interface net1: found none, expected 10.0.0.2/24");
+        let elsewhere = [Address { index: 5, ..address }];
+        check(&link, &elsewhere, "addresses of interface net1: found none, expected 10.0.0.2/24");
+    }
+}

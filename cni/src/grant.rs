@@ -1,0 +1,199 @@
+//! What a tenant's network configuration may have: the one place that says yes.
+//!
+//! A device must be named in the grammar of [`DeviceId`], be in `pools.json` and ready there, be
+//! held by the pod that asks (kubelet's checkpoint; the node's owner may turn this off), be no PF,
+//! and be now what its pool promises.
+
+use std::{fs, time::Duration};
+
+use ringway_kernel::{pci, sriov, stuck, vdpa_bus};
+use ringway_node::{
+    DeviceId,
+    lock::{self, Lock, Locks},
+    pools::{self, Device, Pool, Pools, State},
+};
+
+use crate::{
+    attachment::Attachment,
+    checkpoint,
+    config::Config,
+    error::{Code, Error, Result},
+    invocation::Pod,
+    world::World,
+};
+
+/// How long a verb waits for whoever changes the device now.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// A device that may be attached. Its lock is held for as long as this lives.
+#[derive(Debug)]
+pub struct Grant {
+    /// The device in its pool.
+    pub device: Device,
+    /// Its vDPA device's name on the vdpa bus.
+    pub vdpa: String,
+    /// How it reaches the pod.
+    pub attachment: Attachment,
+    _lock: Lock,
+}
+
+/// Locks a device and looks whether `pod` may have it.
+pub fn grant(world: &World, device_id: Option<&str>, pod: &Pod) -> Result<Grant> {
+    let Some(id) = device_id else {
+        let text = "network configuration: field deviceID is missing";
+        let advice = "the usual cause is that no container of the pod requests the network's \
+                      resource (resources.limits), so that Multus has no device to name";
+        return Err(Error::new(Code::Config, text).advise(advice));
+    };
+    let id: DeviceId = id
+        .parse()
+        .map_err(Error::because(Code::Config, "network configuration: field deviceID"))?;
+    // Known before locked: a tenant's words become no lock files.
+    find(&read_pools(world)?, &id)?;
+    let lock = lock(world, &id)?;
+    // Again: whoever held the lock may have begun to drain it.
+    let pools = read_pools(world)?;
+    let (pool, device) = find(&pools, &id)?;
+    held(world, pool, device, pod)?;
+    ready(pool, device)?;
+    stuck::check(&world.paths.stuck, id.as_str(), "attach", stuck::Reach::Device)?;
+    not_a_pf(world, device)?;
+    let (vdpa, attachment) = as_it_is(world, pool, device)?;
+    Ok(Grant { device: device.clone(), vdpa, attachment, _lock: lock })
+}
+
+/// Locks a device for [`LOCK_WAIT`] at most.
+pub fn lock(world: &World, id: &DeviceId) -> Result<Lock> {
+    Locks::at(&world.paths.locks).lock_within(id, LOCK_WAIT).map_err(|error| {
+        let code = match error {
+            lock::Error::Busy { .. } => Code::TryAgain,
+            lock::Error::Io { .. } | lock::Error::Unsafe { .. } => Code::Io,
+        };
+        Error::because(code, format!("device {id}"))(error)
+    })
+}
+
+/// The node's pools.
+pub fn read_pools(world: &World) -> Result<Pools> {
+    let path = &world.paths.pools;
+    Pools::read(path).map_err(|error| {
+        let code = match &error {
+            pools::Error::File(file) if file.is_not_found() => Code::TryAgain,
+            pools::Error::File(_) => Code::Io,
+            _ => Code::Decode,
+        };
+        let advice = "the agent on this node writes the file: look at its status and log";
+        Error::because(code, path.display().to_string())(error).advise(advice)
+    })
+}
+
+fn find<'a>(pools: &'a Pools, id: &DeviceId) -> Result<(&'a Pool, &'a Device)> {
+    pools.find(id).ok_or_else(|| {
+        let text = format!("device {id} is in no pool of this node");
+        Error::new(Code::Config, text)
+            .advise("a network's resource and its deviceID must be of one pool of a DevicePolicy")
+    })
+}
+
+fn ready(pool: &Pool, device: &Device) -> Result<()> {
+    let state = match device.state {
+        State::Ready => return Ok(()),
+        State::Draining => "draining",
+        State::Failed => "failed",
+    };
+    let reason = device.reason.as_deref().unwrap_or("no reason given");
+    let text = format!("device {} of pool {} is {state}: {reason}", device.id, pool.name);
+    Err(Error::new(Code::TryAgain, text))
+}
+
+fn held(world: &World, pool: &Pool, device: &Device, pod: &Pod) -> Result<()> {
+    let config = Config::read(&world.config)?;
+    if !config.require_allocation {
+        return Ok(());
+    }
+    let advice = "only a device that kubelet gave to the pod may be attached; a node without \
+                  kubelet sets requireAllocation to false in /etc/cni/net.d/ringway.d/config.json";
+    let Some(uid) = &pod.uid else {
+        let text = format!(
+            "device {}: CNI_ARGS has no K8S_POD_UID to ask kubelet's device checkpoint about",
+            device.id
+        );
+        return Err(Error::new(Code::Environment, text).advise(advice));
+    };
+    let kubelet = world.prefix.join(config.kubelet_dir.trim_start_matches('/'));
+    let path = kubelet.join(checkpoint::FILE);
+    if checkpoint::holds(&path, uid, &pool.resource, &device.id)
+        .map_err(|error| error.advise(advice))?
+    {
+        return Ok(());
+    }
+    let text = format!(
+        "device {} of {} is not held by pod {pod} with UID {uid:?}",
+        device.id, pool.resource
+    );
+    Err(Error::new(Code::Config, text).advise(advice))
+}
+
+fn not_a_pf(world: &World, device: &Device) -> Result<()> {
+    let Some(address) = device.pci_address else { return Ok(()) };
+    if sriov::totalvfs(&world.root, address)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Config,
+        format!("device {} is a PF: only its functions may be attached", device.id),
+    ))
+}
+
+/// The vDPA device's name and what its driver makes of it now, if that is what the pool promises.
+fn as_it_is(world: &World, pool: &Pool, device: &Device) -> Result<(String, Attachment)> {
+    let id = &device.id;
+    let Some(promised) = Attachment::of_pool(pool.attach) else {
+        let attach = serde_json::to_value(pool.attach).unwrap_or_default();
+        let text = format!(
+            "device {id} of pool {} attaches as {attach}: this version attaches virtio-vdpa and vhost-vdpa",
+            pool.name
+        );
+        return Err(Error::new(Code::Config, text));
+    };
+    let Some(vdpa) = &device.vdpa else {
+        return Err(Error::new(Code::TryAgain, format!("device {id} has no vDPA device")));
+    };
+    let name = vdpa.name.clone();
+    if !vdpa_bus::exists(&world.root, &name) {
+        return Err(Error::new(
+            Code::TryAgain,
+            format!("device {id}: vDPA device {name} is not there"),
+        ));
+    }
+    if let Some(address) = device.pci_address {
+        made_on(world, &name, address)?;
+    }
+    let driver = vdpa_bus::driver(&world.root, &name)?;
+    if driver.as_deref().and_then(Attachment::of_driver) == Some(promised) {
+        return Ok((name, promised));
+    }
+    let text = format!(
+        "device {id}: pool {} promises {promised}, but vDPA device {name} is bound to {}",
+        pool.name,
+        driver.as_deref().unwrap_or("no driver")
+    );
+    Err(Error::new(Code::TryAgain, text).advise("the agent binds it: look at its status and log"))
+}
+
+/// Names of vDPA devices are given out again: it must still be below the function that it was made
+/// on.
+fn made_on(world: &World, vdpa: &str, address: pci::Address) -> Result<()> {
+    let dir = vdpa_bus::dir(&world.root, vdpa)?;
+    let real = fs::canonicalize(&dir)
+        .map_err(Error::because(Code::Io, format!("resolve {}", dir.display())))?;
+    let address = address.to_string();
+    if real.iter().any(|part| *part == *address) {
+        return Ok(());
+    }
+    let text = format!(
+        "vDPA device {vdpa} is at {}, not below {address} where it was made",
+        real.display()
+    );
+    Err(Error::new(Code::TryAgain, text))
+}

@@ -1,0 +1,205 @@
+//! The log: one JSON object a line, to the file that the network names or to standard error.
+//!
+//! Never to standard output, which is the protocol's. JSON, so that what a tenant wrote cannot
+//! make a line of its own. A subscriber of our own, because the usual one would be a third of the
+//! binary.
+
+use std::{
+    fs::{DirBuilder, File},
+    io::Write,
+    os::unix::fs::DirBuilderExt,
+    sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::{
+    error::{Code, Error, Result},
+    invocation::Target,
+    netconf::{Level, bad},
+    world::World,
+};
+
+/// Starts logging for one verb. Without a file errors alone go to standard error, which runtimes
+/// keep.
+pub fn start(
+    world: &World,
+    file: Option<&str>,
+    level: Option<Level>,
+    target: Option<&Target>,
+) -> Result<()> {
+    let (sink, default): (Box<dyn Write + Send>, _) = match file {
+        Some(name) => (Box::new(open(world, name)?), Level::Info),
+        None => (Box::new(std::io::stderr()), Level::Error),
+    };
+    let mut fields = Map::new();
+    if let Some(Target { container_id, ifname, .. }) = target {
+        fields.insert("containerID".to_owned(), container_id.as_str().into());
+        fields.insert("ifname".to_owned(), ifname.as_str().into());
+    }
+    let log = Log { level: level.unwrap_or(default).into(), fields, sink: Mutex::new(sink) };
+    // One that is set already is a test's.
+    let _ = tracing::subscriber::set_global_default(log);
+    Ok(())
+}
+
+/// A file of the log directory, made where it is missing, written at its end.
+fn open(world: &World, name: &str) -> Result<File> {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let bare = !name.starts_with('.') && (1..=100).contains(&name.len());
+    if !bare || !name.bytes().all(inside) {
+        let rule = format!("must be the bare name of a file in {}", world.logs.display());
+        return Err(bad("logFile", name, &rule));
+    }
+    let path = world.logs.join(name);
+    let failed = |op| format!("{op} log file {}", path.display());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&world.logs)
+        .map_err(Error::because(Code::Io, failed("make the directory of")))?;
+    // NONBLOCK: a pipe in its place must not make us wait.
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o640));
+    file.map(File::from).map_err(Error::because(Code::Io, failed("open")))
+}
+
+struct Log {
+    level: tracing::Level,
+    fields: Map<String, Value>,
+    sink: Mutex<Box<dyn Write + Send>>,
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= &self.level
+    }
+
+    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
+        Some(self.level.into())
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Map::new();
+        line.insert("time".to_owned(), now().into());
+        line.insert("level".to_owned(), event.metadata().level().as_str().into());
+        line.extend(self.fields.clone());
+        event.record(&mut Fields(&mut line));
+        let mut bytes = Value::Object(line).to_string().into_bytes();
+        bytes.push(b'\n');
+        if let Ok(mut sink) = self.sink.lock() {
+            // Whole lines, so that those of several processes do not mix.
+            let _ = sink.write_all(&bytes);
+        }
+    }
+
+    // No spans: a verb is one.
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl From<Level> for tracing::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::ERROR,
+            Level::Warning => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
+}
+
+fn now() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format_time(since.as_secs(), since.subsec_millis())
+}
+
+/// RFC 3339 in UTC. The date is Hinnant's `civil_from_days`: years begin in March, so that the
+/// leap day is the last.
+fn format_time(seconds: u64, millis: u32) -> String {
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.007Z"),
+            (951_782_400, "2000-02-29T00:00:00.007Z"),
+            (1_735_689_599, "2024-12-31T23:59:59.007Z"),
+            (1_795_543_200, "2026-11-24T18:00:00.007Z"),
+        ] {
+            assert_eq!(format_time(seconds, 7), expected);
+        }
+    }
+
+    #[test]
+    fn a_log_file_is_a_bare_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::under(dir.path());
+        for bad in ["", ".", "..", "../x", "/etc/x", "a/b", ".hidden", "a b", "a\nb"] {
+            let error = open(&world, bad).unwrap_err();
+            assert_eq!(error.code(), Code::Config, "{bad:?}");
+            assert!(error.to_string().contains("logFile"), "{error}");
+        }
+        open(&world, "net.log").unwrap();
+        assert!(world.logs.join("net.log").exists());
+        std::os::unix::fs::symlink("/dev/null", world.logs.join("link")).unwrap();
+        assert_eq!(open(&world, "link").unwrap_err().code(), Code::Io);
+    }
+}

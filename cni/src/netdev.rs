@@ -1,0 +1,204 @@
+//! The netdev of a vDPA device: finding it, shaping it in a pod, and putting it back.
+//!
+//! It is found by its device, never by name: udev renames what appears, pods may rename what they
+//! have, and a namespace that ends leaves the pod's name on what comes back.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringway_kernel::{
+    Mac, Root,
+    error::errno,
+    link::{Link, Links},
+    netns::Netns,
+    sysfs, vdpa_bus,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+
+pub mod shape;
+
+/// The kernel moves what a dead namespace held from a work queue (`cleanup_net`,
+/// net/core/net_namespace.c), which takes tens of milliseconds, and longer on a busy node.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// `VIRTIO_NET_F_CTRL_MAC_ADDR` (include/uapi/linux/virtio_net.h).
+const CTRL_MAC_ADDR: usize = 23;
+
+/// What a netdev was before ADD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Before {
+    /// Its name on the host.
+    pub name: String,
+    /// Its address.
+    pub mac: Option<Mac>,
+    /// The address that its device was made with: tells whether it is the same device still.
+    pub permanent_mac: Option<Mac>,
+    /// In bytes.
+    pub mtu: u32,
+    /// Whether it was set up.
+    pub up: bool,
+}
+
+impl From<&Link> for Before {
+    fn from(link: &Link) -> Self {
+        let Link { name, mac, permanent_mac, mtu, up, .. } = link.clone();
+        Self { name, mac, permanent_mac, mtu, up }
+    }
+}
+
+/// How putting back ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The netdev is on the host as it was, or its device is no more.
+    Restored,
+    /// It is in neither namespace: the kernel has not moved it yet, or the pod gave it away.
+    Away,
+}
+
+/// The netdev of a vDPA device in our own namespace; `None` if it is in another, or has not
+/// appeared yet.
+pub fn on_host(root: &Root, vdpa: &str) -> Result<Option<Link>> {
+    match vdpa_bus::virtio_dir(root, vdpa)? {
+        Some(dir) => Ok(Links::open()?.of_device(&dir)?),
+        None => Ok(None),
+    }
+}
+
+/// The netdev of a vDPA device in another namespace. sysfs does not show it there; the link
+/// itself tells its device (`IFLA_PARENT_DEV_NAME`, from Linux 5.14).
+pub fn in_pod(root: &Root, vdpa: &str, netns: &Netns) -> Result<Option<Link>> {
+    let Some(dir) = vdpa_bus::virtio_dir(root, vdpa)? else { return Ok(None) };
+    let Some(device) = dir.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
+    let links = netns.run(|| Links::open()?.list())?;
+    let is_its = |link: &Link| {
+        link.parent_bus.as_deref() == Some("virtio") && link.parent_name.as_deref() == Some(device)
+    };
+    Ok(links.into_iter().find(is_its))
+}
+
+/// Whether the device carries out a change of its address. Without the feature virtio_net changes
+/// the netdev alone and reports success (`virtnet_set_mac_address`, drivers/net/virtio_net.c), and
+/// what is sent to the new address never arrives.
+pub fn takes_mac(root: &Root, vdpa: &str) -> Result<bool> {
+    let Some(dir) = vdpa_bus::virtio_dir(root, vdpa)? else { return Ok(false) };
+    // One digit for each feature, the first for feature 0 (features_show, drivers/virtio/virtio.c).
+    let features = sysfs::read(&dir.join("features"))?;
+    Ok(features.as_bytes().get(CTRL_MAC_ADDR) == Some(&b'1'))
+}
+
+/// Puts a netdev back on the host and makes it what it was.
+pub fn restore(root: &Root, vdpa: &str, netns: Option<&Netns>, before: &Before) -> Result<Outcome> {
+    if vdpa_bus::virtio_dir(root, vdpa)?.is_none() {
+        return Ok(Outcome::Restored);
+    }
+    if let Some(netns) = netns
+        && let Some(link) = in_pod(root, vdpa, netns)?
+    {
+        bring_back(netns, &link, &before.name)?;
+    }
+    let Some(link) = wait_on_host(root, vdpa, netns.is_none())? else { return Ok(Outcome::Away) };
+    let mut links = Links::open()?;
+    make_as_before(&mut links, &link, before)?;
+    Ok(Outcome::Restored)
+}
+
+/// Out of a pod, under its old name if that is free: no other plugin or rule then sees it under
+/// the pod's name.
+fn bring_back(netns: &Netns, link: &Link, name: &str) -> Result<()> {
+    let home = Netns::current()?;
+    let moved = netns.run(|| {
+        let mut links = Links::open()?;
+        links.set_down(link.index)?;
+        match links.move_to(link.index, home.as_fd(), name) {
+            Err(error) if error.errno() == Some(errno::EEXIST) => {
+                // As the kernel does it for a dead namespace (default_device_exit_net,
+                // net/core/dev.c).
+                links.move_to(link.index, home.as_fd(), &format!("dev{}", link.index))
+            }
+            moved => moved,
+        }
+    });
+    Ok(moved?)
+}
+
+fn wait_on_host(root: &Root, vdpa: &str, patient: bool) -> Result<Option<Link>> {
+    let start = Instant::now();
+    loop {
+        let link = on_host(root, vdpa)?;
+        if link.is_some() || !patient || start.elapsed() >= COMES_BACK_WITHIN {
+            return Ok(link);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn make_as_before(links: &mut Links, link: &Link, before: &Before) -> Result<()> {
+    if link.up && !before.up {
+        links.set_down(link.index)?;
+    }
+    if link.name != before.name {
+        rename(links, link, &before.name)?;
+    }
+    // Another device of the same name has an address and MTU of its own.
+    if link.permanent_mac == before.permanent_mac {
+        if let Some(mac) = before.mac.filter(|mac| link.mac != Some(*mac)) {
+            links.set_mac(link.index, mac)?;
+        }
+        if link.mtu != before.mtu {
+            links.set_mtu(link.index, before.mtu)?;
+        }
+    }
+    if before.up && !link.up {
+        links.set_up(link.index)?;
+    }
+    Ok(())
+}
+
+/// A name is for people: somebody else's link that took it is no reason to fail.
+fn rename(links: &mut Links, link: &Link, name: &str) -> Result<()> {
+    match links.rename(link.index, name) {
+        Err(error) if error.errno() == Some(errno::EEXIST) => {
+            tracing::warn!(name, link = link.name, "old name is taken");
+            Ok(())
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_kernel::testing::Tree;
+
+    use super::*;
+
+    #[test]
+    fn a_device_without_ctrl_mac_addr_takes_no_mac() {
+        let tree = Tree::new("vdpasim_net sim vdpa=sim0 virtio=4 vnet=eth3");
+        let dir = vdpa_bus::virtio_dir(&tree.root(), "sim0").unwrap().unwrap();
+        let check = |features: &str, expected| {
+            std::fs::write(dir.join("features"), format!("{features}\n")).unwrap();
+            assert_eq!(takes_mac(&tree.root(), "sim0").unwrap(), expected, "{features}");
+        };
+        check(&format!("{}1{}", "0".repeat(23), "0".repeat(40)), true);
+        check(&format!("{}0{}", "1".repeat(23), "1".repeat(40)), false);
+        check("", false);
+        assert!(!takes_mac(&tree.root(), "none").unwrap());
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_restored() {
+        let tree = Tree::new("vdpasim_net sim vdpa=sim0 vhost=0");
+        let before =
+            Before { name: "eth3".into(), mac: None, permanent_mac: None, mtu: 1500, up: false };
+        for vdpa in ["sim0", "none"] {
+            let outcome = restore(&tree.root(), vdpa, None, &before).unwrap();
+            assert_eq!(outcome, Outcome::Restored, "{vdpa}");
+        }
+    }
+}
