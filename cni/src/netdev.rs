@@ -22,8 +22,8 @@ use crate::error::Result;
 pub mod shape;
 
 /// The kernel moves what a dead namespace held from a work queue (`cleanup_net`,
-/// net/core/net_namespace.c), which takes tens of milliseconds, and longer on a busy node.
-const COMES_BACK_WITHIN: Duration = Duration::from_secs(3);
+/// net/core/net_namespace.c), which takes tens of milliseconds, and seconds on a busy node.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// `VIRTIO_NET_F_CTRL_MAC_ADDR` (include/uapi/linux/virtio_net.h).

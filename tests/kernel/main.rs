@@ -4,8 +4,12 @@
 
 #![allow(missing_docs)]
 
+mod cni;
 mod constants;
+mod link;
+mod module;
 mod node;
 mod simulator;
 mod sriov;
+mod stuck;
 mod vp_vdpa;

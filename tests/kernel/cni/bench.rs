@@ -1,0 +1,308 @@
+//! What the CNI tests stand on: devices, pods, and the binary started as a runtime starts it.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use ringway_kernel::link::{Link, Links};
+use ringway_kernel::netns::Netns;
+use ringway_kernel::vdpa::{Handle, NewDevice};
+use ringway_kernel::vdpa_bus::{self, Driver};
+use ringway_kernel::{pci, sriov};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::node::Node;
+
+/// The network's name in every configuration.
+pub(crate) const NETWORK: &str = "default/rings";
+
+const POD_UID: &str = "3f1c5f0e-0000-4000-8000-000000000001";
+/// SIGKILL.
+const KILL: i32 = 9;
+
+/// What `ipam.type: plugin` does; `static` is always there.
+pub(crate) enum Plugin {
+    Installed,
+    Answers,
+    FailsAdd,
+    KillsItsCaller,
+}
+
+/// Devices, and a root directory of the binary's own with the real `/sys`, `/proc` and `/dev`.
+pub(crate) struct Bench {
+    root: TempDir,
+    pub(crate) ids: Vec<String>,
+    vdpa: Vec<String>,
+}
+
+/// A network namespace with the container id that a runtime would give.
+pub(crate) struct Pod {
+    name: String,
+    container: String,
+    ours: bool,
+}
+
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("RINGWAY_CNI").map_or_else(|| "/opt/lab/ringway".into(), PathBuf::from)
+}
+
+impl Bench {
+    /// Two virtual functions of the virtio card, each a virtio-vdpa netdev.
+    pub(crate) fn new(node: &Node, plugin: Plugin) -> Self {
+        let (root, pf) = (&node.root, node.virtio);
+        sriov::set_drivers_autoprobe(root, pf, false).unwrap();
+        vdpa_bus::set_drivers_autoprobe(root, false).unwrap();
+        sriov::set_numvfs(root, pf, 2).unwrap();
+        let functions = sriov::functions(root, pf).unwrap();
+        let ids: Vec<_> = functions.iter().map(|f| f.address.to_string()).collect();
+        let vdpa: Vec<_> = ids.iter().map(|id| format!("vdpa:{id}")).collect();
+        for (function, vdpa) in functions.iter().zip(&vdpa) {
+            pci::bind(root, function.address, "vp-vdpa").unwrap();
+            let device = NewDevice::new(vdpa, Handle::pci(function.address));
+            node.vdpa().create(&device).unwrap();
+            vdpa_bus::bind(root, vdpa, Driver::VirtioVdpa).unwrap();
+        }
+        let devices = (0..ids.len()).map(|i| {
+            json!({"id": ids[i], "parent": pf.to_string(), "index": i, "state": "ready",
+                   "pciAddress": ids[i], "pfPciAddress": pf.to_string(),
+                   "vdpa": {"name": vdpa[i], "mgmtdev": format!("pci/{}", ids[i]),
+                            "driver": "virtio_vdpa"}})
+        });
+        let devices = devices.collect();
+        Self::with(ids, vdpa, devices, plugin)
+    }
+
+    /// One device of the simulator, which takes an MTU of 1500 at most.
+    pub(crate) fn simulated(node: &Node) -> Self {
+        vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
+        let device = NewDevice {
+            mtu: Some(1500),
+            ..NewDevice::new("sim0", Handle::without_bus("vdpasim_net"))
+        };
+        node.vdpa().create(&device).unwrap();
+        vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
+        let entry = json!({"id": "sim0", "parent": "vdpasim_net", "index": 0, "state": "ready",
+            "vdpa": {"name": "sim0", "mgmtdev": "vdpasim_net", "driver": "virtio_vdpa"}});
+        Self::with(vec!["sim0".into()], vec!["sim0".into()], vec![entry], Plugin::Installed)
+    }
+
+    fn with(ids: Vec<String>, vdpa: Vec<String>, devices: Vec<Value>, plugin: Plugin) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for tree in ["sys", "proc", "dev"] {
+            symlink(Path::new("/").join(tree), root.path().join(tree)).unwrap();
+        }
+        let bench = Self { root, ids, vdpa };
+        let pools = json!({"version": 1, "node": "node1", "generation": 1, "pools": [
+            {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": "virtio-vdpa",
+             "devices": devices}]});
+        bench.write("var/lib/ringway/pools.json", &pools.to_string());
+        let checkpoint = json!({"Data": {"PodDeviceEntries": [
+            {"PodUID": POD_UID, "ContainerName": "c", "ResourceName": "ringway.dev/pod-rings",
+             "DeviceIDs": {"-1": bench.ids}, "AllocResp": ""}]}, "Checksum": 1});
+        let path = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
+        bench.write(path, &checkpoint.to_string());
+        bench.use_plugin(plugin);
+        // udev names what has just appeared
+        run("udevadm", &["settle", "--timeout=60"]);
+        bench
+    }
+
+    pub(crate) fn use_plugin(&self, plugin: Plugin) {
+        let add = match plugin {
+            Plugin::Installed => return,
+            Plugin::Answers => {
+                r#"echo '{"cniVersion":"1.0.0","ips":[{"address":"10.88.7.9/24"}]}'"#
+            }
+            Plugin::FailsAdd => r#"echo '{"code":102,"msg":"no room"}'; exit 1"#,
+            Plugin::KillsItsCaller => "kill -9 $PPID",
+        };
+        let script =
+            format!("#!/bin/sh\ncat > /dev/null\n[ $CNI_COMMAND = ADD ] || exit 0\n{add}\n");
+        self.write("bin/plugin", &script);
+        let path = self.root.path().join("bin/plugin");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn add(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
+        let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
+        assert!(output.status.success(), "{}", shown(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub(crate) fn add_fails(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
+        let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
+        assert!(!output.status.success(), "{}", shown(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub(crate) fn add_is_killed(&self, pod: &Pod, device: usize, conf: &Value) {
+        let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
+        assert_eq!(output.status.signal(), Some(KILL), "{}", shown(&output));
+    }
+
+    pub(crate) fn del(&self, pod: &Pod, device: usize, conf: &Value) {
+        let output = self.call("DEL", &pod.target(), Some(&pod.path()), device, conf);
+        assert!(output.status.success(), "{}", shown(&output));
+    }
+
+    pub(crate) fn del_without_namespace(&self, container: &str, device: usize, conf: &Value) {
+        let output = self.call("DEL", container, None, device, conf);
+        assert!(output.status.success(), "{}", shown(&output));
+    }
+
+    pub(crate) fn check(&self, pod: &Pod, device: usize, conf: &Value) -> Result<(), Value> {
+        let output = self.call("CHECK", &pod.target(), Some(&pod.path()), device, conf);
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(serde_json::from_slice(&output.stdout).unwrap()),
+        }
+    }
+
+    pub(crate) fn gc(&self, network: &str) {
+        let conf = json!({"name": network, "cni.dev/valid-attachments": []});
+        let output = self.call("GC", "", None, 0, &conf);
+        assert!(output.status.success(), "{}", shown(&output));
+    }
+
+    fn call(
+        &self,
+        verb: &str,
+        container: &str,
+        netns: Option<&Path>,
+        device: usize,
+        change: &Value,
+    ) -> Output {
+        let mut conf = json!({"cniVersion": "1.1.0", "name": NETWORK, "type": "ringway",
+                              "deviceID": self.ids[device], "logFile": "test.log"});
+        for (key, value) in change.as_object().unwrap() {
+            conf[key] = value.clone();
+        }
+        let path = format!("{}:/opt/cni/bin", self.root.path().join("bin").display());
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=p;K8S_POD_UID={POD_UID}"
+        );
+        let mut child = Command::new(binary())
+            .env("RINGWAY_ROOT", self.root.path())
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", container)
+            .env("CNI_IFNAME", "net1")
+            .env("CNI_NETNS", netns.unwrap_or(Path::new("")))
+            .env("CNI_ARGS", args)
+            .env("CNI_PATH", path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("start {}: {e}", binary().display()));
+        child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// The netdev of a device if it is on the host.
+    pub(crate) fn netdev(&self, node: &Node, device: usize) -> Option<Link> {
+        let dir = vdpa_bus::virtio_dir(&node.root, &self.vdpa[device]).unwrap()?;
+        let link = Links::open().unwrap().of_device(&dir).unwrap()?;
+        // a move may change the number
+        Some(Link { index: 0, ..link })
+    }
+
+    /// All netdevs, once udev has done with them.
+    pub(crate) fn netdevs(&self, node: &Node) -> Vec<Link> {
+        run("udevadm", &["settle", "--timeout=60"]);
+        (0..self.ids.len()).map(|i| self.netdev(node, i).expect("a netdev on the host")).collect()
+    }
+
+    pub(crate) fn on_host(&self, node: &Node) -> usize {
+        (0..self.ids.len()).filter(|i| self.netdev(node, *i).is_some()).count()
+    }
+
+    pub(crate) fn records(&self) -> usize {
+        self.phases().len()
+    }
+
+    /// The phases of all records.
+    pub(crate) fn phases(&self) -> Vec<String> {
+        let dir = self.root.path().join("var/lib/ringway/attachments");
+        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+        let phase = |entry: std::io::Result<fs::DirEntry>| {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            let record: Value = serde_json::from_slice(&bytes).unwrap();
+            record["phase"].as_str().unwrap().to_owned()
+        };
+        entries.map(phase).collect()
+    }
+
+    fn write(&self, relative: &str, content: &str) {
+        let path = self.root.path().join(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+impl Pod {
+    pub(crate) fn new(name: &str) -> Self {
+        // one that a killed run left
+        let _ = Command::new("ip").args(["netns", "del", name]).output();
+        run("ip", &["netns", "add", name]);
+        Self { name: name.to_owned(), container: format!("c-{name}"), ours: true }
+    }
+
+    /// The same namespace for another container id.
+    pub(crate) fn as_another_container(&self) -> Self {
+        let container = format!("{}-2", self.container);
+        Self { name: self.name.clone(), container, ours: false }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
+    pub(crate) fn container(&self) -> &str {
+        &self.container
+    }
+
+    pub(crate) fn target(&self) -> String {
+        self.container.clone()
+    }
+
+    pub(crate) fn links(&self) -> Vec<Link> {
+        Netns::open(self.path()).unwrap().run(|| Links::open()?.list()).unwrap()
+    }
+
+    pub(crate) fn link(&self, name: &str) -> Link {
+        let links = self.links();
+        links.into_iter().find(|link| link.name == name).expect(name)
+    }
+
+    pub(crate) fn ip(&self, line: &str) {
+        let args: Vec<_> = ["-n", &self.name].into_iter().chain(line.split(' ')).collect();
+        run("ip", &args);
+    }
+
+    pub(crate) fn ping(&self, address: &str) {
+        // the first answers may be late: the far end's netdev was set up this instant
+        run("ip", &["netns", "exec", &self.name, "ping", "-c", "3", "-w", "60", address]);
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+        }
+    }
+}
+
+fn run(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", shown(&output));
+}
+
+fn shown(output: &Output) -> String {
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
+    format!("{}\n{stdout}{stderr}", output.status)
+}

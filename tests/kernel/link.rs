@@ -1,0 +1,110 @@
+//! Links of real devices across namespaces.
+
+use std::process::Command;
+
+use ringway_kernel::error::errno;
+use ringway_kernel::link::Links;
+use ringway_kernel::netns::Netns;
+use ringway_kernel::vdpa::{Handle, NewDevice};
+use ringway_kernel::vdpa_bus::{self, Driver};
+use ringway_kernel::{pci, sriov};
+
+use crate::node::Node;
+
+struct Namespace(&'static str);
+
+impl Namespace {
+    fn new(name: &'static str) -> Self {
+        // one that a killed run left
+        let _ = Command::new("ip").args(["netns", "del", name]).output();
+        let status = Command::new("ip").args(["netns", "add", name]).status().unwrap();
+        assert!(status.success(), "ip netns add {name}");
+        Self(name)
+    }
+
+    fn open(&self) -> Netns {
+        Netns::open(format!("/run/netns/{}", self.0)).unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", self.0]).output();
+    }
+}
+
+fn simulated(node: &Node) -> std::path::PathBuf {
+    vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
+    let device = NewDevice::new("sim0", Handle::without_bus("vdpasim_net"));
+    node.vdpa().create(&device).unwrap();
+    vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
+    vdpa_bus::virtio_dir(&node.root, "sim0").unwrap().unwrap()
+}
+
+#[test]
+fn a_new_namespace_holds_its_loopback_alone() {
+    let namespace = Namespace::new("rw-link");
+    let links = namespace.open().run(|| Links::open()?.list()).unwrap();
+    assert_eq!(links.len(), 1, "{links:?}");
+    assert!(links[0].loopback && !links[0].up);
+    // the thread that entered it was its own
+    let own = Netns::current().unwrap().identity().unwrap();
+    assert_ne!(own, namespace.open().identity().unwrap());
+    assert!(Links::open().unwrap().list().unwrap().len() > 1);
+}
+
+#[test]
+fn a_link_moves_and_is_renamed_in_one_request() {
+    let node = Node::at_rest();
+    let dir = simulated(&node);
+    let namespace = Namespace::new("rw-link");
+    let netns = namespace.open();
+    let mut links = Links::open().unwrap();
+    let before = links.of_device(&dir).unwrap().unwrap();
+    links.set_up(before.index).unwrap();
+    links.move_to(before.index, netns.as_fd(), "net1").unwrap();
+    assert_eq!(links.of_device(&dir).unwrap(), None);
+
+    let there = netns.run(|| Links::open()?.by_name("net1")).unwrap();
+    assert!(!there.up, "it comes out down");
+    assert_eq!((there.mac, there.mtu), (before.mac, before.mtu));
+    assert_eq!(there.parent_bus.as_deref(), Some("virtio"));
+    assert_eq!(there.parent_name.as_deref(), dir.file_name().and_then(|name| name.to_str()));
+
+    let home = Netns::current().unwrap();
+    let back = before.name.clone();
+    netns.run(|| Links::open()?.move_to(there.index, home.as_fd(), &back)).unwrap();
+    assert_eq!(links.of_device(&dir).unwrap().unwrap().name, before.name);
+}
+
+#[test]
+fn a_taken_name_stops_the_move_and_leaves_the_link_where_it_is() {
+    let node = Node::at_rest();
+    let dir = simulated(&node);
+    let namespace = Namespace::new("rw-link");
+    let mut links = Links::open().unwrap();
+    let link = links.of_device(&dir).unwrap().unwrap();
+    let error = links.move_to(link.index, namespace.open().as_fd(), "lo").unwrap_err();
+    assert_eq!(error.errno(), Some(errno::EEXIST), "{error:#}");
+    assert!(links.of_device(&dir).unwrap().is_some());
+}
+
+#[test]
+fn the_virtio_device_is_below_what_does_dma() {
+    let node = Node::at_rest();
+    let (root, pf) = (&node.root, node.virtio);
+    let simulated = simulated(&node);
+    let device = vdpa_bus::dir(root, "sim0").unwrap().canonicalize().unwrap();
+    assert_eq!(simulated.parent().unwrap(), device, "the simulator's own device");
+
+    sriov::set_drivers_autoprobe(root, pf, false).unwrap();
+    sriov::set_numvfs(root, pf, 1).unwrap();
+    let vf = sriov::functions(root, pf).unwrap()[0].address;
+    pci::bind(root, vf, "vp-vdpa").unwrap();
+    let name = format!("vdpa:{vf}");
+    node.vdpa().create(&NewDevice::new(&name, Handle::pci(vf))).unwrap();
+    vdpa_bus::bind(root, &name, Driver::VirtioVdpa).unwrap();
+    let virtio = vdpa_bus::virtio_dir(root, &name).unwrap().unwrap();
+    let function = pci::dir(root, vf).canonicalize().unwrap();
+    assert_eq!(virtio.parent().unwrap(), function, "the function beside vp_vdpa's device");
+}
