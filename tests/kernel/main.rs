@@ -3,6 +3,7 @@
 //! functions and a vDPA bus without devices, and leaves them so.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
 mod cni;
 mod constants;
