@@ -137,10 +137,13 @@ impl fmt::Display for Features {
 impl FromStr for Features {
     type Err = Error;
 
-    /// The bit of one name, or of `bit N`.
+    /// The bits of one name, or of several with commas between; `bit N` for one without a name.
     fn from_str(text: &str) -> Result<Self, Error> {
-        bit(text).map(|bit| Self(1 << bit)).ok_or_else(|| {
-            Error::parse("virtio feature", text, "a name like MRG_RXBUF, or \"bit N\"")
+        text.split(',').try_fold(Self::default(), |set, name| {
+            let bit = bit(name).ok_or_else(|| {
+                Error::parse("virtio feature", name, "a name like MRG_RXBUF, or \"bit N\"")
+            })?;
+            Ok(set | Self(1 << bit))
         })
     }
 }
@@ -162,6 +165,17 @@ impl From<Features> for Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_names_are_one_set() {
+        assert_eq!(
+            "MAC,VERSION_1".parse::<Features>().unwrap(),
+            Features::MAC | Features::VERSION_1
+        );
+        let error = "MAC,WINGS".parse::<Features>().unwrap_err().to_string();
+        assert!(error.contains("\"WINGS\""), "{error}");
+        assert!("MAC,".parse::<Features>().is_err());
+    }
 
     #[test]
     fn names_both_ways() {

@@ -88,7 +88,24 @@ pub fn netdevs(device: &Path) -> Result<Vec<String>> {
 }
 
 /// As [`netdevs`], with the ifindex of each.
+///
+/// A rename by udev moves an entry while the directory is read: it can be missed, or be gone when
+/// its number is read. So what looks empty or lacks a number is read again.
 pub(crate) fn numbered_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
+    let mut found = read_netdevs(device)?;
+    for _ in 0..NETDEV_READS {
+        if !found.is_empty() && found.iter().all(|(_, index)| index.is_some()) {
+            break;
+        }
+        found = read_netdevs(device)?;
+    }
+    Ok(found)
+}
+
+/// How often an incomplete list of netdevs is read again: a rename is over in microseconds.
+const NETDEV_READS: usize = 2;
+
+fn read_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
     let mut places = vec![device.join("net")];
     let virtio = names(device)?.into_iter().filter(|name| is_virtio(name));
     places.extend(virtio.map(|name| device.join(name).join("net")));

@@ -35,7 +35,9 @@ impl Drop for Namespace {
 
 fn simulated(node: &Node) -> std::path::PathBuf {
     vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
-    let device = NewDevice::new("sim0", Handle::without_bus("vdpasim_net"));
+    // a simulated device has no MAC of its own, and a link without one cannot be set up
+    let mac = Some("02:00:00:00:00:01".parse().unwrap());
+    let device = NewDevice { mac, ..NewDevice::new("sim0", Handle::without_bus("vdpasim_net")) };
     node.vdpa().create(&device).unwrap();
     vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
     vdpa_bus::virtio_dir(&node.root, "sim0").unwrap().unwrap()

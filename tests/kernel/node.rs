@@ -18,8 +18,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn at_rest() -> Self {
         let root = Root::new("/");
-        let node =
-            Self { root, virtio: VIRTIO.parse().unwrap(), igb: IGB.parse().unwrap() };
+        let node = Self { root, virtio: VIRTIO.parse().unwrap(), igb: IGB.parse().unwrap() };
         for module in ["vdpa", "vhost_vdpa", "virtio_vdpa", "vp_vdpa", "vdpa_sim_net"] {
             modprobe(module);
         }

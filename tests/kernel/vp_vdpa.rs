@@ -49,10 +49,8 @@ fn it_offers_exactly_the_features_asked_for() {
     let (vf, management) = carve(&node);
     let wanted = "MAC,STATUS,VERSION_1,ACCESS_PLATFORM".parse().unwrap();
     assert!(management.features.unwrap().contains(wanted));
-    let device = NewDevice {
-        features: Some(wanted),
-        ..NewDevice::new(name(vf), management.handle)
-    };
+    let device =
+        NewDevice { features: Some(wanted), ..NewDevice::new(name(vf), management.handle) };
     node.vdpa().create(&device).unwrap();
     assert_eq!(node.vdpa().config(&name(vf)).unwrap().features, Some(wanted));
 }

@@ -8,10 +8,14 @@
 //!
 //! What is wanted comes from the cluster, or from a file: the agent works without a cluster too.
 
+pub mod args;
 pub mod before;
 pub mod cards;
+pub mod cli;
+pub mod files;
 pub mod holders;
 pub mod host;
+pub mod local;
 pub mod node;
 pub mod offer;
 pub mod plan;

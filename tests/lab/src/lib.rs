@@ -20,6 +20,7 @@ mod lab;
 mod node;
 mod parts;
 mod place;
+mod product;
 mod progress;
 mod run;
 mod store;

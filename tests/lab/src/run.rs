@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::place::Place;
+
 /// A command whose whole process tree and mounts vanish with it, and which vanishes with us: it is
 /// the first process of a PID namespace of its own, with private mounts. Nobody has to clean up,
 /// not even after SIGKILL.
@@ -17,6 +19,16 @@ pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
         .args(["--pdeathsig", "KILL"])
         .args(["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount", "--mount-proc", "--"])
         .arg(program);
+    command
+}
+
+/// A cold compile of everything, on a slow machine.
+pub(crate) const COMPILE: Duration = Duration::from_secs(40 * 60);
+
+/// cargo, in the checkout.
+pub(crate) fn cargo(place: &Place) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(&place.checkout);
     command
 }
 

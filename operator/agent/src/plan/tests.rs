@@ -246,7 +246,7 @@ fn any(random: &mut fastrand::Rng) -> Wanted {
         let attach = *random.choice(&[Attach::VhostVdpa, Attach::VirtioVdpa]).unwrap();
         let mut new = pool(&format!("p{next}"), next..=last, attach);
         if random.bool() {
-            new.settings.features = "MAC,VERSION_1".parse().ok();
+            new.settings.features = Some("MAC,VERSION_1".parse().unwrap());
         }
         if random.u8(0..4) > 0 {
             pools.push(new);

@@ -107,7 +107,7 @@ impl Starting<'_> {
             }
             node.run(
                 "install -m 600 /lab/ca.crt /lab/*.kubeconfig /etc/kubernetes/ && rm /lab/*.kubeconfig \
-                 && until /opt/bin/ctr version >/dev/null 2>&1; do sleep 0.2; done \
+                 && systemctl start containerd \
                  && for image in /lab/images/*.tar; do /opt/bin/ctr -n k8s.io images import \"$image\"; done \
                  && systemctl start --no-block kubelet kube-proxy",
             )?;

@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 
 use crate::lab::{self, Lab, Wish};
 use crate::place::Place;
+use crate::product::{self, Artifact};
 use crate::progress::Progress;
 use crate::run;
 use crate::store::{Key, Store};
@@ -19,12 +19,12 @@ use crate::test::case::{Case, Outcome};
 const RINGS: [&str; 3] = ["style", "hermetic", "kernel"];
 /// The package whose tests run in the node.
 const KERNEL_TESTS: &str = "ringway-kernel-tests";
+/// What the tests on the node call.
+const NODE_BINARIES: [&str; 2] = ["ringway", "ringway-agent"];
 /// Checks licences and sources of dependencies; pinned, because its verdicts change.
 const CARGO_DENY: &str = "0.20.2";
 /// No hermetic test takes so long; a kernel test may, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(120);
-/// A cold compile of everything.
-const COMPILE: Duration = Duration::from_secs(40 * 60);
 
 /// A test with the command that runs it on the host; kernel tests get theirs when the lab is up.
 #[derive(Debug)]
@@ -87,6 +87,10 @@ impl Rings {
         outcomes.extend(self.run_hermetic(show));
         if !self.kernel.is_empty() {
             let (lab, lease) = Lab::up(place, progress, Wish::default())?;
+            let binaries = product::build(place, progress, &NODE_BINARIES)?;
+            for (binary, path) in NODE_BINARIES.iter().zip(&binaries) {
+                lab.install(path, binary)?;
+            }
             outcomes.extend(self.run_kernel(&lab, show)?);
             drop(lab);
             if lease.is_some() {
@@ -126,7 +130,7 @@ impl Rings {
         let mut outcomes = Vec::new();
         for planned in &self.kernel {
             if installed != Some(&planned.program) {
-                install(lab, &planned.program)?;
+                lab.install(&planned.program, "tests")?;
                 installed = Some(&planned.program);
             }
             let pace = lab.pace.factor();
@@ -154,16 +158,8 @@ impl Planned {
     }
 }
 
-/// Copies a test program onto the node's own disk: started from the share it would take a second.
-fn install(lab: &Lab, program: &Path) -> Result<()> {
-    std::fs::copy(program, lab.share().join("tests")).context("put the tests on the share")?;
-    lab.node
-        .run("mkdir -p /opt/lab && cp /lab/tests /opt/lab/tests && chmod 755 /opt/lab/tests")?;
-    Ok(())
-}
-
 fn style(place: &Place, progress: &Progress, test: &str) -> Result<Command> {
-    let mut command = cargo(place);
+    let mut command = run::cargo(place);
     match test {
         "fmt" => command.args(["fmt", "--all", "--check"]),
         "clippy" => command
@@ -176,7 +172,7 @@ fn style(place: &Place, progress: &Progress, test: &str) -> Result<Command> {
             command.args(["bans", "licenses", "sources"])
         }
     };
-    Ok(run::limited(&command, COMPILE))
+    Ok(run::limited(&command, run::COMPILE))
 }
 
 fn cargo_deny(place: &Place, progress: &Progress) -> Result<PathBuf> {
@@ -195,19 +191,6 @@ fn cargo_deny(place: &Place, progress: &Progress) -> Result<PathBuf> {
     Ok(part.path("bin/cargo-deny"))
 }
 
-/// What cargo says of each artifact, as far as it matters here.
-#[derive(Debug, Deserialize)]
-struct Artifact {
-    executable: Option<PathBuf>,
-    manifest_path: Option<PathBuf>,
-    target: Option<Target>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Target {
-    name: String,
-}
-
 fn compile(
     place: &Place,
     progress: &Progress,
@@ -215,20 +198,15 @@ fn compile(
     packages: &[&str],
     filter: Option<&str>,
 ) -> Result<Vec<Planned>> {
-    let mut command = cargo(place);
+    let mut command = run::cargo(place);
     command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(packages);
     let messages = progress.step(&format!("compile the {ring} tests"), || {
-        run::output(run::limited(&command, COMPILE))
+        run::output(run::limited(&command, run::COMPILE))
     })?;
     let mut planned = Vec::new();
-    for line in messages.lines() {
-        let artifact: Artifact = serde_json::from_str(line).context("read cargo's messages")?;
-        let (Some(program), Some(manifest), Some(target)) =
-            (artifact.executable, artifact.manifest_path, artifact.target)
-        else {
-            continue;
-        };
-        let directory = manifest.parent().unwrap_or(&place.checkout).to_owned();
+    for Artifact { executable, manifest_path, target } in product::executables(&messages)? {
+        let Some(program) = executable else { continue };
+        let directory = manifest_path.parent().unwrap_or(&place.checkout).to_owned();
         let suite = suite(place, &directory, &target.name);
         for test in list(&program, &directory)? {
             let case = case(ring, &suite, &test);
@@ -257,10 +235,4 @@ fn list(program: &Path, directory: &Path) -> Result<Vec<String>> {
 
 fn case(ring: &'static str, suite: &str, test: &str) -> Case {
     Case { ring, suite: suite.into(), test: test.into() }
-}
-
-fn cargo(place: &Place) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(&place.checkout);
-    command
 }

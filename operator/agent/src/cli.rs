@@ -1,0 +1,40 @@
+//! From the command line to the work.
+
+use anyhow::Result;
+use clap::Parser as _;
+use ringway_kernel::Root;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, LogFormat, Verb};
+use crate::files::Files;
+use crate::host::Host;
+use crate::local;
+
+/// Does what the command line asks for.
+pub fn run() -> Result<()> {
+    let args = Args::parse();
+    logs(args.log_format);
+    let paths = &args.paths;
+    let root = Root::new("/").with_sys(&paths.sys).with_modules(&paths.modules);
+    let mut host = Host { root, stuck: paths.run_dir.join("stuck") };
+    let files = |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir);
+    match &args.verb {
+        Verb::Observe { output } => local::observe(&mut host, *output),
+        Verb::Plan(wish) => local::dry_run(&mut host, &files(&node_name())?, &wish.file),
+        Verb::Apply(wish) => local::apply(&mut host, &files(&node_name())?, &wish.file),
+        Verb::Run(_) => anyhow::bail!("not yet"),
+    }
+}
+
+fn node_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("RINGWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}

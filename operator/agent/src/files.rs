@@ -1,0 +1,48 @@
+//! The agent's files on the node.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use ringway_node::paths::Paths;
+use ringway_node::pools::Pools;
+
+/// Where they are, and whose node it is.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The node's name.
+    pub node: String,
+    /// Those that others read too.
+    pub shared: Paths,
+    /// What does not survive a reboot.
+    pub run_dir: PathBuf,
+}
+
+impl Files {
+    /// The files below a state and a run directory, which are made where they are missing.
+    pub fn below(node: &str, state: &Path, run: &Path) -> Result<Self> {
+        for dir in [state, run] {
+            std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        }
+        let shared = Paths {
+            node: state.join("node.json"),
+            before: state.join("before.json"),
+            pools: state.join("pools.json"),
+            attachments: state.join("attachments"),
+            locks: run.join("lock"),
+            stuck: run.join("stuck"),
+            ..Paths::default()
+        };
+        Ok(Self { node: node.to_owned(), shared, run_dir: run.to_owned() })
+    }
+
+    /// Writes what the node offers, with a new generation if anything changed.
+    pub fn write_pools(&self, mut pools: Pools) -> Result<()> {
+        let last = Pools::read(&self.shared.pools).ok();
+        pools.generation = last.as_ref().map_or(1, |last| last.generation);
+        if last.as_ref() == Some(&pools) {
+            return Ok(());
+        }
+        pools.generation = last.map_or(1, |last| last.generation + 1);
+        pools.write(&self.shared.pools).context("say what the node offers")
+    }
+}

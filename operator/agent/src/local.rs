@@ -1,0 +1,259 @@
+//! `observe`, `plan` and `apply`: the agent without a cluster.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use ringway_api::NodeDevicesSpec;
+use ringway_kernel::inventory::{Inventory, VdpaDevice};
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+
+use crate::args::Output;
+use crate::before::Before;
+use crate::files::Files;
+use crate::holders;
+use crate::host::Host;
+use crate::node::{Node as _, Observed};
+use crate::offer;
+use crate::plan::{Planned, plan};
+use crate::reconcile::{Gate, Report, reconcile};
+use crate::wanted::Wanted;
+
+/// What a person may hand over is small; a file that is not is a mistake.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Prints what the node has.
+pub fn observe(host: &mut Host, output: Output) -> Result<()> {
+    let observed = host.observe()?;
+    let text = match output {
+        Output::Table => table(&observed.inventory),
+        Output::Json => serde_json::to_string_pretty(&observed.inventory)? + "\n",
+    };
+    print(&text)
+}
+
+/// Prints what [`apply`] would do.
+pub fn dry_run(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
+    let wanted = Wanted::of(&read(file)?);
+    let before = Before::read(&files.shared.before)?;
+    let observed = host.observe()?;
+    let plan = plan(&files.node, &wanted, &observed, &before);
+    let mut text = String::new();
+    for refusal in &plan.refusals {
+        text += &format!("refused  {} ({})\n", refusal.message, refusal.reason.as_str());
+    }
+    let holders = holders::of_kernel(&host.root, &observed.inventory);
+    for planned in &plan.steps {
+        let disturbs: Vec<_> = planned
+            .disturbs
+            .iter()
+            .map(|id| match holders.get(id.as_str()) {
+                Some(holder) => format!("{id} (in use: {holder})"),
+                None => id.to_string(),
+            })
+            .collect();
+        let disturbs = match &disturbs[..] {
+            [] => String::new(),
+            ids => format!("; disturbs {}", ids.join(", ")),
+        };
+        text += &format!("to do    {}: {}{disturbs}\n", planned.parent, planned.step);
+    }
+    if text.is_empty() {
+        text = "everything is as wanted\n".to_owned();
+    }
+    print(&text)
+}
+
+/// Makes the node what a file says, and writes what it then offers.
+pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
+    let wanted = Wanted::of(&read(file)?);
+    let _alone = alone(files)?;
+    let mut before = Before::read(&files.shared.before)?;
+    let root = host.root.clone();
+    let save = |before: &Before| before.write(&files.shared.before);
+    let gate = |planned: &Planned, observed: &Observed| kernel_gate(&root, planned, observed);
+    let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
+    let pools = offer::pools(&files.node, &wanted, &report, &Default::default());
+    files.write_pools(pools)?;
+    finish(&report)
+}
+
+/// Nothing that the kernel shows to be in use is disturbed.
+fn kernel_gate(root: &ringway_kernel::Root, planned: &Planned, observed: &Observed) -> Gate {
+    if planned.disturbs.is_empty() {
+        return Gate::Go;
+    }
+    let holders = holders::of_kernel(root, &observed.inventory);
+    let held = planned.disturbs.iter().find_map(|id| Some((id, holders.get(id.as_str())?)));
+    held.map_or(Gate::Go, |(id, holder)| Gate::Wait(format!("{id} is in use: {holder}")))
+}
+
+fn finish(report: &Report) -> Result<()> {
+    let mut problems: Vec<_> = report.plan.refusals.iter().map(|r| r.message.clone()).collect();
+    for (planned, wait) in report.plan.steps.iter().zip(&report.waits) {
+        problems.push(format!("{}: {}: {wait}", planned.parent, planned.step));
+    }
+    if !problems.is_empty() {
+        bail!(
+            "{} steps done, not everything is as wanted:\n  - {}",
+            report.done,
+            problems.join("\n  - ")
+        );
+    }
+    print(&format!("{} steps done, everything is as wanted\n", report.done))
+}
+
+/// One agent per node: two would undo each other's work.
+pub fn alone(files: &Files) -> Result<fs::File> {
+    let path = files.run_dir.join("agent.lock");
+    fs::create_dir_all(&files.run_dir)
+        .with_context(|| format!("make {}", files.run_dir.display()))?;
+    let file = fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(_) => bail!("another ringway-agent works on this node (it holds {})", path.display()),
+    }
+}
+
+/// Only what matters of a NodeDevices object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Object {
+    api_version: String,
+    kind: String,
+    spec: NodeDevicesSpec,
+}
+
+fn read(file: &Path) -> Result<NodeDevicesSpec> {
+    let mut text = String::new();
+    let input: Box<dyn std::io::Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(fs::File::open(file).with_context(|| format!("open {}", file.display()))?)
+    };
+    input.take(MAX_FILE).read_to_string(&mut text).context("read the wish")?;
+    parse(&text).with_context(|| format!("parse {}", file.display()))
+}
+
+fn parse(text: &str) -> Result<NodeDevicesSpec> {
+    let object: Object = serde_saphyr::from_str(text)?;
+    if (object.api_version.as_str(), object.kind.as_str())
+        != ("ringway.dev/v1alpha1", "NodeDevices")
+    {
+        bail!(
+            "found {} {}, expected ringway.dev/v1alpha1 NodeDevices",
+            object.api_version,
+            object.kind
+        );
+    }
+    Ok(object.spec)
+}
+
+fn table(inventory: &Inventory) -> String {
+    let mut rows = vec![
+        ["PARENT", "INDEX", "DEVICE", "DRIVER", "VDPA", "REACHED BY", "NOTE"].map(String::from),
+    ];
+    let dash = || "-".to_owned();
+    for parent in &inventory.parents {
+        let names: Vec<_> = parent.netdevs.iter().map(|n| n.name.clone()).collect();
+        let driver = parent.driver.clone().unwrap_or_else(dash);
+        let note = crate::plan::card::off_limits(parent).map_or_else(
+            || format!("{} of {} functions", parent.numvfs, parent.totalvfs),
+            |reason| format!("off limits: {reason}"),
+        );
+        rows.push([
+            parent.address.to_string(),
+            dash(),
+            dash(),
+            driver,
+            dash(),
+            names.join(","),
+            note,
+        ]);
+        for function in &parent.functions {
+            let driver = function.driver.clone().unwrap_or_else(dash);
+            let names: Vec<_> = function.netdevs.iter().map(|n| n.name.clone()).collect();
+            let (vdpa, reached) = match function.vdpa.first() {
+                Some(device) => vdpa_words(device),
+                None => (dash(), if names.is_empty() { dash() } else { names.join(",") }),
+            };
+            let (index, id) = (function.index.to_string(), function.address.to_string());
+            rows.push([
+                parent.address.to_string(),
+                index,
+                id,
+                driver,
+                vdpa,
+                reached,
+                String::new(),
+            ]);
+        }
+    }
+    for simulator in &inventory.simulators {
+        let name = simulator.management_device.handle.to_string();
+        rows.push([name.clone(), dash(), dash(), dash(), dash(), dash(), "simulator".into()]);
+        for device in &simulator.vdpa {
+            let (vdpa, reached) = vdpa_words(device);
+            rows.push([
+                name.clone(),
+                dash(),
+                device.name.clone(),
+                dash(),
+                vdpa,
+                reached,
+                String::new(),
+            ]);
+        }
+    }
+    let mut text = align(&rows);
+    for note in &inventory.notes {
+        text += &format!("note: {note}\n");
+    }
+    text
+}
+
+fn vdpa_words(device: &VdpaDevice) -> (String, String) {
+    let reached = match (&device.char_device, device.netdevs.first()) {
+        (Some(char_device), _) => char_device.path.display().to_string(),
+        (None, Some(netdev)) => netdev.name.clone(),
+        (None, None) => "-".to_owned(),
+    };
+    (device.driver.clone().unwrap_or_else(|| "unbound".to_owned()), reached)
+}
+
+/// Columns as wide as their widest cell.
+fn align<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_is_read_from_yaml() {
+        let text = "apiVersion: ringway.dev/v1alpha1\nkind: NodeDevices\nspec:\n  parents:\n  \
+                    - name: 0000:01:00.0\n    policy: by-hand\n    functionCount: 2\n    pools:\n    \
+                    - {name: vms, resource: ringway.dev/vms, range: 0-1, attach: vhost-vdpa}\n";
+        let spec = parse(text).unwrap();
+        assert_eq!(spec.parents[0].pools[0].range, "0-1");
+        let error = parse(&text.replace("NodeDevices", "Pod")).unwrap_err();
+        assert!(error.to_string().contains("expected ringway.dev/v1alpha1 NodeDevices"), "{error}");
+        assert!(parse(&text.replace("vhost-vdpa", "magic")).is_err());
+    }
+}

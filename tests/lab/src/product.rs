@@ -1,0 +1,84 @@
+//! Ringway's own binaries, built from this checkout for the node.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::place::Place;
+use crate::progress::Progress;
+use crate::run;
+
+/// Which packages' binaries go to a node, by binary.
+pub(crate) const BINARIES: [(&str, &str); 4] = [
+    ("ringway", "ringway"),
+    ("ringway-agent", "ringway-agent"),
+    ("ringway-device-plugin", "ringway-device-plugin"),
+    ("ringway-operator", "ringway-operator"),
+];
+
+/// Builds some of them and says where each is, in the same order.
+pub(crate) fn build(place: &Place, progress: &Progress, binaries: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = run::cargo(place);
+    command.args(["build", "--profile", "lab", "--message-format=json-render-diagnostics"]);
+    for (binary, package) in BINARIES.iter().filter(|(binary, _)| binaries.contains(binary)) {
+        command.args(["--package", package, "--bin", binary]);
+    }
+    let what = format!("compile {}", binaries.join(", "));
+    let messages = progress.step(&what, || run::output(run::limited(&command, run::COMPILE)))?;
+    let built = executables(&messages)?;
+    binaries
+        .iter()
+        .map(|binary| {
+            let found = built.iter().find(|a| a.target.name == *binary);
+            let found = found.and_then(|artifact| artifact.executable.clone());
+            found.with_context(|| format!("cargo built no {binary}"))
+        })
+        .collect()
+}
+
+/// What cargo says of an artifact, as far as it matters here.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Artifact {
+    /// The program, if it is one.
+    pub(crate) executable: Option<PathBuf>,
+    /// Its package.
+    pub(crate) manifest_path: PathBuf,
+    /// What in the package it is.
+    pub(crate) target: Target,
+}
+
+/// A target of a package.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) name: String,
+}
+
+/// The programs among cargo's messages.
+pub(crate) fn executables(messages: &str) -> Result<Vec<Artifact>> {
+    let mut found = Vec::new();
+    for line in messages.lines() {
+        let message: serde_json::Value =
+            serde_json::from_str(line).context("read cargo's messages")?;
+        if message["reason"] == "compiler-artifact" && message["executable"].is_string() {
+            found.push(serde_json::from_value(message)?);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_programs_are_taken() {
+        let messages = r#"{"reason":"compiler-artifact","executable":null,"manifest_path":"/a/Cargo.toml","target":{"name":"a"}}
+{"reason":"compiler-artifact","executable":"/t/b","manifest_path":"/b/Cargo.toml","target":{"name":"b"}}
+{"reason":"build-finished","success":true}"#;
+        let found = executables(messages).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].executable.as_deref(), Some(std::path::Path::new("/t/b")));
+    }
+}
