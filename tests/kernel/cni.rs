@@ -72,6 +72,23 @@ fn mac_and_mtu_are_as_asked_for_and_then_as_before() {
 }
 
 #[test]
+fn a_mac_that_the_device_cannot_take_is_refused_and_nothing_remains() {
+    let node = Node::at_rest();
+    let features = "MAC,STATUS,VERSION_1,ACCESS_PLATFORM".parse().unwrap();
+    let bench = Bench::offering(&node, Plugin::Installed, Some(features));
+    let before = bench.netdevs(&node);
+    let pod = Pod::new("rw-a");
+    let mac = "02:00:00:00:77:01";
+    let error = bench.add_fails(&pod, 0, &json!({"runtimeConfig": {"mac": mac}}));
+    assert_eq!(error["code"], 7, "{error}");
+    let text = error["msg"].as_str().unwrap();
+    let has = before[0].mac.unwrap().to_string();
+    assert!(text.contains(mac) && text.contains(&has), "{text}");
+    assert_eq!(bench.netdevs(&node), before);
+    assert_eq!(bench.records(), 0);
+}
+
+#[test]
 fn an_mtu_beyond_the_device_is_refused_and_nothing_remains() {
     let node = Node::at_rest();
     let bench = Bench::simulated(&node);
@@ -242,7 +259,7 @@ fn a_simulated_device_is_attached_though_its_netdev_hangs_elsewhere() {
 }
 
 #[test]
-fn the_installed_binary_is_static_and_installs_itself() {
+fn the_binary_installs_itself() {
     let dir = tempfile::tempdir().unwrap();
     let binary = bench::binary();
     let status = std::process::Command::new(&binary)

@@ -40,6 +40,9 @@ fn simulated(node: &Node) -> std::path::PathBuf {
     let device = NewDevice { mac, ..NewDevice::new("sim0", Handle::without_bus("vdpasim_net")) };
     node.vdpa().create(&device).unwrap();
     vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
+    // udev names what has just appeared
+    let settled = Command::new("udevadm").args(["settle", "--timeout=60"]).status().unwrap();
+    assert!(settled.success(), "udevadm settle");
     vdpa_bus::virtio_dir(&node.root, "sim0").unwrap().unwrap()
 }
 

@@ -47,18 +47,18 @@ fn the_marker_of_a_sleeping_call_outlives_its_process() {
     assert_eq!(live(dir.path()), ["sim0"]);
 
     // it cannot be reaped while its thread sleeps: so look at its main thread
-    caller.kill().unwrap();
+    caller.0.kill().unwrap();
     poll("the caller's end", || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", caller.id())).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", caller.0.id())).unwrap();
         stat.contains(") Z ")
     });
     assert_eq!(live(dir.path()), ["sim0"], "the call outlives its process");
     let error = stuck::check(dir.path(), "sim0", "attach", Reach::Device).unwrap_err();
     assert!(matches!(error, Error::Stuck { .. }), "{error}");
 
-    holder.kill().unwrap();
-    holder.wait().unwrap();
-    caller.wait().unwrap();
+    holder.0.kill().unwrap();
+    holder.0.wait().unwrap();
+    caller.0.wait().unwrap();
     poll("the marker's end", || live(dir.path()).is_empty());
     assert_eq!(vdpa_bus::driver(&node.root, "sim0").unwrap(), None, "it was unbound in the end");
 }
@@ -94,13 +94,22 @@ fn live(dir: &Path) -> Vec<String> {
     stuck::live(dir).unwrap().into_iter().map(|live| live.device).collect()
 }
 
-fn start(command: &mut Command) -> Child {
-    command.stdout(Stdio::piped()).spawn().unwrap()
+/// Killed when dropped: what holds the device must not outlive a failed test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
 }
 
-fn wait_for_line(child: &mut Child, wanted: &str) {
-    // left to the child again: it would die of a closed pipe
-    let out = BufReader::new(child.stdout.as_mut().unwrap());
+fn start(command: &mut Command) -> Process {
+    Process(command.stdout(Stdio::piped()).spawn().unwrap())
+}
+
+fn wait_for_line(process: &mut Process, wanted: &str) {
+    // the pipe stays open: the process would die of a closed one
+    let out = BufReader::new(process.0.stdout.as_mut().unwrap());
     let found = out.lines().any(|line| line.unwrap() == wanted);
     assert!(found, "the process ended without {wanted:?}");
 }

@@ -1,5 +1,7 @@
 //! `CNI_ARGS`: `KEY=VALUE;KEY=VALUE` (CNI conventions, section "Dynamic plugin specific fields").
 
+use std::collections::BTreeMap;
+
 use ringway_kernel::Mac;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,7 @@ impl Args {
     /// A key that we do not know is no error, whatever `IgnoreUnknown` says: the same text goes to
     /// every plugin of a network.
     pub fn parse(text: &str) -> Result<Self> {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         let mut args = Self { text: text.to_owned(), ..Self::default() };
         for pair in text.split(';').filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
@@ -43,6 +46,12 @@ impl Args {
                 let text = format!("environment variable CNI_ARGS: {pair:?} is not KEY=VALUE");
                 return Err(Error::new(Code::Environment, text));
             };
+            // What the runtime said of the pod is not to be said anew by what comes after it.
+            if seen.insert(key, value).is_some_and(|before| before != value) {
+                let key: String = key.chars().take(80).collect();
+                let text = format!("environment variable CNI_ARGS: {key:?} has two values");
+                return Err(Error::new(Code::Environment, text));
+            }
             let value = || Some(value.to_owned()).filter(|value| !value.is_empty());
             match key {
                 "K8S_POD_NAMESPACE" => args.pod.namespace = value(),

@@ -59,11 +59,18 @@ fn what_is_missing_or_wrong_is_named() {
         ("CNI_NETNS", "run/netns/a"),
         ("CNI_ARGS", "MAC"),
         ("CNI_ARGS", "MAC=zz"),
+        ("CNI_ARGS", "K8S_POD_UID=a;K8S_POD_UID=b"),
     ] {
         let error = env(&with(name, value)).unwrap_err();
         assert_eq!(error.code(), Code::Environment, "{name}={value}");
         assert!(error.to_string().contains(name), "{name}={value}: {error}");
     }
+}
+
+#[test]
+fn the_same_argument_twice_is_one() {
+    let found = env(&with("CNI_ARGS", "K8S_POD_UID=a;;K8S_POD_UID=a;K8S_POD_NAME=")).unwrap();
+    assert_eq!((found.args.pod.uid.as_deref(), found.args.pod.name), (Some("a"), None));
 }
 
 #[test]

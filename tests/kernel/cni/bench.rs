@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use ringway_kernel::features::Features;
 use ringway_kernel::link::{Link, Links};
 use ringway_kernel::netns::Netns;
 use ringway_kernel::vdpa::{Handle, NewDevice};
@@ -53,6 +54,11 @@ pub(crate) fn binary() -> PathBuf {
 impl Bench {
     /// Two virtual functions of the virtio card, each a virtio-vdpa netdev.
     pub(crate) fn new(node: &Node, plugin: Plugin) -> Self {
+        Self::offering(node, plugin, None)
+    }
+
+    /// The same, with devices that offer just these features.
+    pub(crate) fn offering(node: &Node, plugin: Plugin, features: Option<Features>) -> Self {
         let (root, pf) = (&node.root, node.virtio);
         sriov::set_drivers_autoprobe(root, pf, false).unwrap();
         vdpa_bus::set_drivers_autoprobe(root, false).unwrap();
@@ -62,7 +68,8 @@ impl Bench {
         let vdpa: Vec<_> = ids.iter().map(|id| format!("vdpa:{id}")).collect();
         for (function, vdpa) in functions.iter().zip(&vdpa) {
             pci::bind(root, function.address, "vp-vdpa").unwrap();
-            let device = NewDevice::new(vdpa, Handle::pci(function.address));
+            let device =
+                NewDevice { features, ..NewDevice::new(vdpa, Handle::pci(function.address)) };
             node.vdpa().create(&device).unwrap();
             vdpa_bus::bind(root, vdpa, Driver::VirtioVdpa).unwrap();
         }
