@@ -1,6 +1,7 @@
 //! The CNI binary on real devices: two namespaces with a virtio-vdpa netdev each.
 
 use std::fs;
+use std::io::Read as _;
 
 use ringway_kernel::link::Links;
 use ringway_kernel::netns::Netns;
@@ -201,6 +202,30 @@ fn a_device_in_use_is_busy_for_others_and_its_holder_is_named() {
 }
 
 #[test]
+fn a_netdev_that_a_pod_gave_away_stops_the_next_add_until_it_is_back() {
+    let node = Node::at_rest();
+    let bench = Bench::new(&node, Plugin::Installed);
+    let before = bench.netdevs(&node);
+    let (pod, elsewhere) = (Pod::new("rw-a"), Pod::new("rw-b"));
+    let shaped = json!({"mtu": 1400});
+    bench.add(&pod, 0, &shaped);
+    pod.ip("link set net1 netns rw-b");
+    // the pod is let go, and the record remembers
+    bench.del(&pod, 0, &shaped);
+    assert_eq!(bench.phases(), ["away"]);
+    let error = bench.add_fails(&pod, 0, &json!({}));
+    assert_eq!(error["code"], 11, "{error}");
+    assert!(error["msg"].as_str().unwrap().contains("has not come back"), "{error}");
+
+    drop(elsewhere);
+    bench.wait_on_host(&node, 0);
+    let result = bench.add(&pod, 0, &json!({}));
+    assert_eq!(result["interfaces"][0]["mtu"], before[0].mtu);
+    bench.del(&pod, 0, &json!({}));
+    assert_eq!(bench.netdevs(&node), before);
+}
+
+#[test]
 fn check_sees_what_changed() {
     let node = Node::at_rest();
     let bench = Bench::new(&node, Plugin::Installed);
@@ -269,4 +294,31 @@ fn the_binary_installs_itself() {
         .unwrap();
     assert!(status.success());
     assert_eq!(fs::read(dir.path().join("ringway")).unwrap(), fs::read(&binary).unwrap());
+}
+
+#[test]
+fn the_hook_lifts_the_limit_of_locked_memory() {
+    let mut container = std::process::Command::new("sh")
+        .args(["-c", "ulimit -l 64 && echo && exec sleep 600"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // the limit is set once the line is there
+    let mut line = [0];
+    container.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    let limit = || {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", container.id())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+        line.split_whitespace().skip(3).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = limit();
+    let state = json!({"ociVersion": "1.2.0", "id": "c1", "status": "creating",
+                       "pid": container.id(), "bundle": "/b"});
+    let hooked = bench::with_input(&["hook", "memlock"], &state.to_string());
+    let after = limit();
+    container.kill().unwrap();
+    container.wait().unwrap();
+    assert!(hooked.status.success(), "{hooked:?}");
+    assert_eq!(before, ["65536", "65536"]);
+    assert_eq!(after, ["unlimited", "unlimited"]);
 }

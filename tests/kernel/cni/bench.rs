@@ -6,6 +6,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ringway_kernel::features::Features;
 use ringway_kernel::link::{Link, Links};
@@ -49,6 +51,24 @@ pub(crate) struct Pod {
 
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("RINGWAY_CNI").map_or_else(|| "/opt/lab/ringway".into(), PathBuf::from)
+}
+
+/// A command of the host's, with something on its standard input.
+pub(crate) fn with_input(args: &[&str], input: &str) -> Output {
+    let mut command = Command::new(binary());
+    command.args(args).env_remove("CNI_COMMAND");
+    talk(&mut command, input)
+}
+
+fn talk(command: &mut Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("start {}: {e}", binary().display()));
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 impl Bench {
@@ -192,21 +212,16 @@ impl Bench {
         let args = format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=p;K8S_POD_UID={POD_UID}"
         );
-        let mut child = Command::new(binary())
+        let mut command = Command::new(binary());
+        command
             .env("RINGWAY_ROOT", self.root.path())
             .env("CNI_COMMAND", verb)
             .env("CNI_CONTAINERID", container)
             .env("CNI_IFNAME", "net1")
             .env("CNI_NETNS", netns.unwrap_or(Path::new("")))
             .env("CNI_ARGS", args)
-            .env("CNI_PATH", path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("start {}: {e}", binary().display()));
-        child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+            .env("CNI_PATH", path);
+        talk(&mut command, &conf.to_string())
     }
 
     /// The netdev of a device if it is on the host.
@@ -221,6 +236,15 @@ impl Bench {
     pub(crate) fn netdevs(&self, node: &Node) -> Vec<Link> {
         run("udevadm", &["settle", "--timeout=60"]);
         (0..self.ids.len()).map(|i| self.netdev(node, i).expect("a netdev on the host")).collect()
+    }
+
+    /// Waits for the kernel to bring back what a dead namespace held.
+    pub(crate) fn wait_on_host(&self, node: &Node, device: usize) {
+        let start = Instant::now();
+        while self.netdev(node, device).is_none() {
+            assert!(start.elapsed() < Duration::from_secs(120), "the netdev did not come back");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn on_host(&self, node: &Node) -> usize {
