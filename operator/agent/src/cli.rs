@@ -9,6 +9,7 @@ use crate::args::{Args, LogFormat, Verb};
 use crate::files::Files;
 use crate::host::Host;
 use crate::local;
+use crate::serve;
 
 /// Does what the command line asks for.
 pub fn run() -> Result<()> {
@@ -22,7 +23,7 @@ pub fn run() -> Result<()> {
         Verb::Observe { output } => local::observe(&mut host, *output),
         Verb::Plan(wish) => local::dry_run(&mut host, &files(&node_name())?, &wish.file),
         Verb::Apply(wish) => local::apply(&mut host, &files(&node_name())?, &wish.file),
-        Verb::Run(_) => anyhow::bail!("not yet"),
+        Verb::Run(run) => serve::run(host, files(&run.node_name)?, run),
     }
 }
 

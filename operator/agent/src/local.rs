@@ -1,24 +1,28 @@
 //! `observe`, `plan` and `apply`: the agent without a cluster.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ringway_api::NodeDevicesSpec;
 use ringway_kernel::inventory::{Inventory, VdpaDevice};
+use ringway_node::lock::Locks;
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
 
 use crate::args::Output;
 use crate::before::Before;
+use crate::drain::{Draining, Look};
 use crate::files::Files;
-use crate::holders;
+use crate::holders::{self, Holders};
 use crate::host::Host;
 use crate::node::{Node as _, Observed};
 use crate::offer;
 use crate::plan::{Planned, plan};
-use crate::reconcile::{Gate, Report, reconcile};
+use crate::reconcile::{Report, reconcile};
 use crate::wanted::Wanted;
 
 /// What a person may hand over is small; a file that is not is a mistake.
@@ -71,23 +75,23 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let wanted = Wanted::of(&read(file)?);
     let _alone = alone(files)?;
     let mut before = Before::read(&files.shared.before)?;
-    let root = host.root.clone();
+    let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
-    let gate = |planned: &Planned, observed: &Observed| kernel_gate(&root, planned, observed);
+    // without a cluster nobody can be given a device: what the kernel shows to be in use counts
+    let (mut draining, nobody) = (Draining::default(), BTreeSet::new());
+    let gate = |planned: &Planned, observed: &Observed| {
+        let holders = match planned.disturbs.is_empty() {
+            true => Holders::new(),
+            false => holders::of_kernel(&root, &observed.inventory),
+        };
+        let (offered, holders, locks) = (&nobody, &holders, &locks);
+        let (kubelet, now) = (Err("there is no cluster"), Instant::now());
+        draining.gate(planned, &Look { offered, kubelet, holders, locks, now })
+    };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     let pools = offer::pools(&files.node, &wanted, &report, &Default::default());
     files.write_pools(pools)?;
     finish(&report)
-}
-
-/// Nothing that the kernel shows to be in use is disturbed.
-fn kernel_gate(root: &ringway_kernel::Root, planned: &Planned, observed: &Observed) -> Gate {
-    if planned.disturbs.is_empty() {
-        return Gate::Go;
-    }
-    let holders = holders::of_kernel(root, &observed.inventory);
-    let held = planned.disturbs.iter().find_map(|id| Some((id, holders.get(id.as_str())?)));
-    held.map_or(Gate::Go, |(id, holder)| Gate::Wait(format!("{id} is in use: {holder}")))
 }
 
 fn finish(report: &Report) -> Result<()> {

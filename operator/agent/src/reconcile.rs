@@ -2,6 +2,7 @@
 //! step the node is observed again, and what is then left is planned anew.
 
 use anyhow::{Context, Result, bail};
+use ringway_node::lock::Lock;
 use tracing::{info, warn};
 
 use crate::before::Before;
@@ -14,10 +15,10 @@ use crate::wanted::Wanted;
 const PASSES: usize = 256;
 
 /// Whether a step may be done now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Gate {
-    /// It may.
-    Go,
+    /// It may, while these locks are held.
+    Go(Vec<Lock>),
     /// It may not, and what it waits for.
     Wait(String),
 }
@@ -68,11 +69,14 @@ pub fn reconcile(
                 waits.push("waits for an earlier step".to_owned());
                 continue;
             }
-            if let Gate::Wait(why) = gate(planned, &observed) {
-                held.push(planned.clone());
-                waits.push(why);
-                continue;
-            }
+            let _locks = match gate(planned, &observed) {
+                Gate::Go(locks) => locks,
+                Gate::Wait(why) => {
+                    held.push(planned.clone());
+                    waits.push(why);
+                    continue;
+                }
+            };
             if record(before, planned, &observed) {
                 save(before)?;
             }

@@ -30,7 +30,7 @@ fn plan_of(wanted: &Wanted, fake: &Fake, before: &Before) -> Plan {
 
 /// Goes to the end; says how many steps it took.
 fn converge(wanted: &Wanted, fake: &mut Fake, before: &mut Before) -> usize {
-    let go = |_: &Planned, _: &crate::node::Observed| Gate::Go;
+    let go = |_: &Planned, _: &crate::node::Observed| Gate::Go(vec![]);
     let report = reconcile("node1", fake, wanted, before, |_| Ok(()), go).unwrap();
     assert_eq!(report.plan.steps, []);
     assert!(report.failures.is_empty(), "{:?}", report.failures);

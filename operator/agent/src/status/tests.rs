@@ -34,7 +34,7 @@ fn condition<'a>(status: &'a NodeDevicesStatus, kind: &str) -> &'a Condition {
 #[test]
 fn equal_neighbours_share_an_entry() {
     let mut fake = Fake::new();
-    let go = |_: &_, _: &_| Gate::Go;
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
     let report =
         reconcile("n", &mut fake, &wanted(), &mut Before::default(), |_| Ok(()), go).unwrap();
     let status = status(Some(3), &wanted(), &report, &[], &time(0));
@@ -56,7 +56,7 @@ fn equal_neighbours_share_an_entry() {
 fn a_step_on_a_held_device_awaits_disruption() {
     let mut fake = Fake::new();
     let mut before = Before::default();
-    reconcile("n", &mut fake, &wanted(), &mut before, |_| Ok(()), |_, _| Gate::Go).unwrap();
+    reconcile("n", &mut fake, &wanted(), &mut before, |_| Ok(()), |_, _| Gate::Go(vec![])).unwrap();
     let mut other = wanted();
     other.parents[0].pools[1].attach = Attach::VhostVdpa;
     let held = |_: &_, _: &_| Gate::Wait("pod default/a holds 0000:01:00.3".into());
@@ -72,7 +72,7 @@ fn a_step_on_a_held_device_awaits_disruption() {
 #[test]
 fn a_condition_keeps_its_time_until_it_changes() {
     let mut fake = Fake::new();
-    let go = |_: &_, _: &_| Gate::Go;
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
     let report =
         reconcile("n", &mut fake, &wanted(), &mut Before::default(), |_| Ok(()), go).unwrap();
     let first = status(Some(1), &wanted(), &report, &[], &time(1));
