@@ -50,9 +50,40 @@ pub enum Reason {
     HoldersUnknown,
     /// A value that the schema cannot check is wrong.
     Invalid,
+    /// A kind of somebody else's, which is written to, is not served.
+    KindMissing,
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::AsWanted,
+        Self::Nothing,
+        Self::NothingSelected,
+        Self::AwaitingAgent,
+        Self::StepsPending,
+        Self::Conflict,
+        Self::TooManyFunctions,
+        Self::OverlappingRanges,
+        Self::AttachUnsupported,
+        Self::SettingsUnsupported,
+        Self::CarriesNodeTraffic,
+        Self::IdentityMismatch,
+        Self::Foreign,
+        Self::ModuleMissing,
+        Self::CallStuck,
+        Self::StepFailed,
+        Self::DeviceHeld,
+        Self::HoldersUnknown,
+        Self::Invalid,
+        Self::KindMissing,
+    ];
+
+    /// The reason that reads so in a condition.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     /// As it stands in a condition: CamelCase, stable.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +106,7 @@ impl Reason {
             Self::DeviceHeld => "DeviceHeld",
             Self::HoldersUnknown => "HoldersUnknown",
             Self::Invalid => "Invalid",
+            Self::KindMissing => "KindMissing",
         }
     }
 }

@@ -163,6 +163,16 @@ pub enum Attach {
     VirtioVdpa,
 }
 
+impl Attach {
+    /// As it stands in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VhostVdpa => "vhost-vdpa",
+            Self::VirtioVdpa => "virtio-vdpa",
+        }
+    }
+}
+
 /// What a vDPA device shall be. What is absent is left to the device.
 #[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -65,3 +65,25 @@ fn conditions_merge_by_type() {
         assert_eq!(conditions["x-kubernetes-list-map-keys"], serde_json::json!(["type"]), "{kind}");
     }
 }
+
+#[test]
+fn reasons_read_as_they_are_written() {
+    use crate::conditions::Reason;
+    let mut names: Vec<&str> = Reason::ALL.map(Reason::as_str).into();
+    for (reason, name) in Reason::ALL.into_iter().zip(&names) {
+        assert_eq!(Reason::from_name(name), Some(reason));
+        assert!(name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphabetic()), "{name}");
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), Reason::ALL.len());
+    assert_eq!(Reason::from_name("Nonsense"), None);
+}
+
+#[test]
+fn attach_kinds_are_written_as_they_are_called() {
+    use crate::device_policy::Attach;
+    for attach in [Attach::VhostVdpa, Attach::VirtioVdpa] {
+        assert_eq!(serde_json::to_value(attach).unwrap(), attach.as_str());
+    }
+}

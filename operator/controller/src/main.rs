@@ -1,0 +1,42 @@
+//! See [`ringway_operator`].
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use ringway_operator::args::{Args, Command, LogFormat};
+use ringway_operator::{check, crds, run};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let command = Args::parse().into_command();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    match command {
+        Command::Crds => print!("{}", crds::all().context("print the definitions")?),
+        Command::Run(args) => {
+            log_to_stderr(args.log_format);
+            runtime.block_on(run::run(args))?;
+        }
+        Command::Check(args) => {
+            log_to_stderr(LogFormat::Text);
+            let wait = Duration::from_secs(args.wait.into());
+            let report = runtime.block_on(check::check(wait))?;
+            print!("{report}");
+            return Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
