@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 use crate::accel::Accel;
 use crate::cluster;
+use crate::demo;
 use crate::lab::{self, Lab, Wish};
 use crate::place::Place;
 use crate::progress::{Progress, seconds};
@@ -46,6 +47,11 @@ enum Verb {
     },
     /// Take the lab down: every process, bridge and tap of it. The cache stays.
     Down,
+    /// Show the product at work: pods on vDPA devices of an emulated card ping each other.
+    ///
+    /// Brings the lab up, installs Ringway's chart, carves the card by a DevicePolicy, and starts
+    /// pods that ask for its devices. Ends with a table. Exit status 0 only if no ping was lost.
+    Demo(demo::Options),
     /// Say whether the lab is up, and how fast it booted. Exit status 1 if it is not up.
     Status,
     /// Run a command in the node, or open a shell there.
@@ -115,6 +121,7 @@ pub fn run() -> Result<ExitCode> {
             let word = if was_up { "is down" } else { "was not up" };
             print(&format!("the lab {} {word}\n", place.name))
         }
+        Verb::Demo(options) => demo::run(&place, &options),
         Verb::Status => {
             let (text, up) = lab::status(&place);
             print(&format!("{text}\n"))?;

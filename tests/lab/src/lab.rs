@@ -38,6 +38,7 @@ pub(crate) struct Lab {
     pub(crate) cluster: Cluster,
     /// Its measured speed.
     pub(crate) pace: Pace,
+    helm: PathBuf,
     place: Place,
 }
 
@@ -49,6 +50,7 @@ struct Ready {
     disk: String,
     key: PathBuf,
     kubectl: PathBuf,
+    helm: PathBuf,
 }
 
 impl Lab {
@@ -89,7 +91,7 @@ impl Lab {
         let pace = Pace::of_boot(Duration::from_secs_f64(ready.boot_seconds));
         let node = Node::new(place, &ready.key, &holder);
         let cluster = Cluster::of(place, &holder, &ready.kubectl);
-        Some(Self { node, cluster, pace, place: place.clone() })
+        Some(Self { node, cluster, pace, helm: ready.helm, place: place.clone() })
     }
 
     /// This checkout's lab, or an error that says how to get one.
@@ -106,6 +108,11 @@ impl Lab {
     /// The directory that the node sees as `/lab`.
     pub(crate) fn share(&self) -> PathBuf {
         vm::share(&self.place)
+    }
+
+    /// Helm as the cluster's administrator.
+    pub(crate) fn helm(&self) -> std::process::Command {
+        self.cluster.client(&self.helm)
     }
 
     /// Copies a program to the node's own disk, as `/opt/lab/NAME`: started from the share it
@@ -162,10 +169,11 @@ impl Lab {
             accel: accel.name().into(),
             disk: parts.disk.key.clone(),
             key,
+            helm: parts.helm(),
             kubectl: parts.kubectl(),
         };
         fs::write(ready_file(place), serde_json::to_vec_pretty(&ready)?)?;
-        Ok((Self { node, cluster, pace, place: place.clone() }, lease))
+        Ok((Self { node, cluster, pace, helm: ready.helm, place: place.clone() }, lease))
     }
 }
 

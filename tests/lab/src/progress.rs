@@ -1,26 +1,24 @@
 //! What a person sees while something long runs: one line per step, with its time.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Prints steps to standard error and remembers how long each took.
+/// Prints steps to standard error, each with its time.
 #[derive(Debug)]
 pub(crate) struct Progress {
     start: Instant,
     terminal: bool,
-    steps: Mutex<Vec<(String, Duration)>>,
 }
 
 impl Progress {
     /// Starts the clock.
     pub(crate) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { start: Instant::now(), terminal, steps: Mutex::default() }
+        Self { start: Instant::now(), terminal }
     }
 
     /// Prints one line with the time since the start.
@@ -42,15 +40,7 @@ impl Progress {
         let took = began.elapsed();
         let word = if result.is_ok() { "done" } else { "FAILED" };
         self.say(&format!("{what}: {word} in {}", seconds(took)));
-        if let Ok(mut steps) = self.steps.lock() {
-            steps.push((what.to_owned(), took));
-        }
         result
-    }
-
-    /// Each step so far with its time.
-    pub(crate) fn steps(&self) -> Vec<(String, Duration)> {
-        self.steps.lock().map(|s| s.clone()).unwrap_or_default()
     }
 
     /// The time since the start.

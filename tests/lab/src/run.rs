@@ -68,7 +68,7 @@ pub(crate) fn logged(mut command: Command, log: &Path) -> Result<()> {
     bail!("{} ended with {status}\n{}", describe(&command), tail(log, 15))
 }
 
-/// Runs a command and gives its standard output; its standard error goes into the error.
+/// Runs a command and gives its standard output; the end of its standard error goes into the error.
 pub(crate) fn output(mut command: Command) -> Result<String> {
     let out = command
         .stdin(Stdio::null())
@@ -78,7 +78,10 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     if out.status.success() {
         return Ok(text(&out.stdout));
     }
-    bail!("{} ended with {}: {}", describe(&command), out.status, text(&out.stderr))
+    let said = text(&out.stderr);
+    let lines: Vec<_> = said.lines().collect();
+    let end = lines[lines.len().saturating_sub(40)..].join("\n");
+    bail!("{} ended with {}: {end}", describe(&command), out.status)
 }
 
 /// The last lines of a log, indented, with its path.

@@ -69,13 +69,21 @@ impl Cluster {
         command
     }
 
+    /// Another client of the cluster, as administrator.
+    pub(crate) fn client(&self, program: &std::path::Path) -> Command {
+        let mut command = self.holder.command(&program.display().to_string());
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+
     /// Runs kubectl and gives its output.
     pub(crate) fn get(&self, line: &str) -> Result<String> {
         run::output(self.kubectl(line.split(' ')))
     }
 
-    fn apply(&self, file: &std::path::Path) -> Result<()> {
-        let mut command = self.kubectl(["apply", "--server-side", "-f"]);
+    /// Applies a file of objects.
+    pub(crate) fn apply(&self, file: &std::path::Path) -> Result<()> {
+        let mut command = self.kubectl(["apply", "--server-side", "--force-conflicts", "-f"]);
         command.arg(file);
         run::output(command).map(drop)
     }

@@ -44,6 +44,11 @@ impl Parts {
         self.programs.kubernetes.path("bin/kubectl")
     }
 
+    /// Helm, for the host.
+    pub(crate) fn helm(&self) -> PathBuf {
+        self.programs.helm.path("bin/helm")
+    }
+
     /// The node's kernel and initial RAM disk, for QEMU to boot directly.
     pub(crate) fn kernel(&self) -> Result<(PathBuf, PathBuf)> {
         let kernel = sole(&self.node.path("root/boot"), "vmlinuz-")?;

@@ -1,0 +1,97 @@
+//! The product into the lab's cluster, as a user would bring it: image, chart, policy.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use crate::image::Image;
+use crate::lab::Lab;
+use crate::place::{Place, hex};
+use crate::product;
+use crate::progress::Progress;
+use crate::run;
+
+/// Where the chart is installed.
+const NAMESPACE: &str = "ringway-system";
+
+/// Builds the image, brings it to the node, and installs the chart with it.
+pub(crate) fn product(place: &Place, lab: &Lab, progress: &Progress) -> Result<()> {
+    let names = product::BINARIES.map(|(binary, _)| binary);
+    let binaries = product::build(place, progress, &names)?;
+    let tag = progress.step("bring the image to the node", || {
+        let tag = tag(&binaries)?;
+        let image = Image {
+            name: format!("ringway:{tag}"),
+            entry: vec!["/bin/ringway-kubevirt".into()],
+            files: binaries
+                .iter()
+                .zip(names)
+                .map(|(path, name)| (path.clone(), format!("bin/{name}")))
+                .collect(),
+            ..Image::default()
+        };
+        image.write(&lab.share().join("ringway.tar"))?;
+        lab.node
+            .run("/opt/bin/ctr -n k8s.io images import /lab/ringway.tar && rm /lab/ringway.tar")?;
+        Ok(tag)
+    })?;
+    progress.step("helm install", || {
+        let mut helm = lab.helm();
+        helm.args(["upgrade", "--install", "ringway"])
+            .arg(place.checkout.join("charts/ringway"))
+            .args(["--namespace", NAMESPACE, "--create-namespace", "--wait"])
+            .arg(format!("--timeout={:.0}s", 180.0 * lab.pace.factor()))
+            .arg("--values")
+            .arg(place.asset("values.yaml"))
+            .args(["--set", &format!("image.tag={tag}")]);
+        run::output(helm).map(drop).with_context(|| state(lab))
+    })
+}
+
+/// Carves the virtio card and waits until its functions can be asked for.
+pub(crate) fn policy(place: &Place, lab: &Lab, progress: &Progress) -> Result<()> {
+    progress.step("carve the card", || {
+        lab.cluster.get("label node node1 ringway.dev/edge=true --overwrite")?;
+        lab.cluster.apply(&place.checkout.join("deploy/examples/policy.yaml"))?;
+        lab.pace
+            .until("the policy is ready and its resources are there", Duration::from_secs(60), || {
+                let ready = lab.cluster.get(
+                    "get devicepolicy edge -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
+                );
+                let counts = lab.cluster.get(
+                    "get node node1 -o jsonpath={.status.allocatable.ringway\\.dev/vm-rings}+{.status.allocatable.ringway\\.dev/pod-rings}",
+                );
+                let whole = ready.is_ok_and(|text| text == "True");
+                Ok((whole && counts.is_ok_and(|text| text == "2+2")).then_some(()))
+            })
+            .with_context(|| state(lab))
+    })
+}
+
+/// What a person would look at first.
+fn state(lab: &Lab) -> String {
+    let show = |line: &str| lab.cluster.get(line).unwrap_or_else(|error| format!("{error:#}"));
+    [
+        show("get pods -A -o wide"),
+        show("get devicepolicies,nodedevices -o wide"),
+        show("get node node1 -o jsonpath={.status.allocatable}"),
+        show("get events -n ringway-system --sort-by=.lastTimestamp"),
+    ]
+    .join("\n")
+}
+
+/// The image is named after its content, so that another content is another image to Kubernetes.
+fn tag(binaries: &[std::path::PathBuf]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for binary in binaries {
+        hash.update(read(binary)?);
+    }
+    Ok(format!("lab-{}", hex(&hash.finalize()[..4])))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
