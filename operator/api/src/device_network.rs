@@ -17,6 +17,7 @@ use serde_json::Value;
     plural = "devicenetworks",
     shortname = "dnet",
     category = "ringway",
+    doc = "How pods of a namespace attach to the devices of one resource.",
     namespaced,
     status = "DeviceNetworkStatus",
     derive = "PartialEq",

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
     plural = "devicepolicies",
     shortname = "dpol",
     category = "ringway",
+    doc = "Which parents on which nodes are carved into which pools.",
     status = "DevicePolicyStatus",
     derive = "PartialEq",
     printcolumn(

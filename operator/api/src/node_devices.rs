@@ -17,6 +17,7 @@ use crate::device_policy::{Attach, Range, Uplink, VdpaSettings};
     singular = "nodedevices",
     shortname = "ndev",
     category = "ringway",
+    doc = "What one node shall have, and has. Written by Ringway: the spec by its operator, the status by the node's agent.",
     status = "NodeDevicesStatus",
     derive = "PartialEq",
     derive = "Default",

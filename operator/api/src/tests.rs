@@ -87,3 +87,10 @@ fn attach_kinds_are_written_as_they_are_called() {
         assert_eq!(serde_json::to_value(attach).unwrap(), attach.as_str());
     }
 }
+
+#[test]
+fn formats_are_those_that_the_api_server_knows() {
+    let text = serde_json::to_string(&definitions()).unwrap();
+    assert!(!text.contains("\"format\":\"uint"), "{text}");
+    assert!(text.contains("\"format\":\"int32\""), "{text}");
+}

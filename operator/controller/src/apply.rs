@@ -98,9 +98,11 @@ where
         Ok(_) => Ok(()),
         // deleted meanwhile
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => {
-            Err(Error { operation: "apply the status of", object: format!("{} {name}", K::kind(&())), source })
-        }
+        Err(source) => Err(Error {
+            operation: "apply the status of",
+            object: format!("{} {name}", K::kind(&())),
+            source,
+        }),
     }
 }
 

@@ -139,7 +139,8 @@ mod tests {
         for args in [&["--lease", "x"][..], &["run", "--lease", "x"]] {
             assert_eq!(run(args).lease, "x");
         }
-        let parse = |args: &[&str]| Args::parse_from([&["ringway-operator"], args].concat()).into_command();
+        let parse =
+            |args: &[&str]| Args::parse_from([&["ringway-operator"], args].concat()).into_command();
         assert!(matches!(parse(&["check", "--wait", "9"]), Command::Check(Check { wait: 9 })));
         assert!(matches!(parse(&["crds"]), Command::Crds));
     }

@@ -131,7 +131,8 @@ fn allocatable(resource: &str, nodes: &[Node]) -> Row {
     let counts: Vec<u64> = nodes.iter().filter_map(quantity).filter(|count| *count > 0).collect();
     let (total, on) = (counts.iter().sum::<u64>(), counts.len());
     let says = match total {
-        0 => "none allocatable: is its policy Ready, and does the device plugin run there?".to_owned(),
+        0 => "none allocatable: is its policy Ready, and does the device plugin run there?"
+            .to_owned(),
         _ => format!("{total} allocatable on {on} node{}", if on == 1 { "" } else { "s" }),
     };
     Row { what: "resource", name, well: total > 0, says }

@@ -41,7 +41,8 @@ pub enum Definitions {
 impl Definitions {
     /// By namespace and name.
     pub fn of(objects: impl IntoIterator<Item = Arc<DynamicObject>>) -> Self {
-        let key = |object: &DynamicObject| (object.namespace().unwrap_or_default(), object.name_any());
+        let key =
+            |object: &DynamicObject| (object.namespace().unwrap_or_default(), object.name_any());
         Self::Known(objects.into_iter().map(|object| (key(&object), object)).collect())
     }
 }

@@ -101,8 +101,7 @@ impl Watches {
     }
 
     fn cluster(&self) -> Cluster {
-        let labels =
-            |node: &Arc<PartialObjectMeta<Node>>| (node.name_any(), node.labels().clone());
+        let labels = |node: &Arc<PartialObjectMeta<Node>>| (node.name_any(), node.labels().clone());
         let named = |devices: Arc<NodeDevices>| (devices.name_any(), devices);
         let definitions = match self.definitions.wait_until_ready().now_or_never() {
             _ if self.not_served.load(Ordering::Relaxed) => Definitions::NotServed,
@@ -186,7 +185,9 @@ where
 
 fn not_found(error: &watcher::Error) -> bool {
     let source = match error {
-        watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source) => source,
+        watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source) => {
+            source
+        }
         _ => return false,
     };
     matches!(source, kube::Error::Api(status) if status.code == 404)

@@ -50,6 +50,8 @@ mod tests {
     fn the_chart_keeps_them() {
         let text = chart_template(&ringway_api::definitions()[0]).unwrap();
         assert!(text.contains("helm.sh/resource-policy: keep"), "{text}");
-        assert!(text.starts_with("{{- if .Values.crds.install }}\n") && text.ends_with("{{- end }}\n"));
+        assert!(
+            text.starts_with("{{- if .Values.crds.install }}\n") && text.ends_with("{{- end }}\n")
+        );
     }
 }

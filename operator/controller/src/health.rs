@@ -57,7 +57,10 @@ mod tests {
             stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).await.unwrap();
-            assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\nok\n"), "{text}");
+            assert!(
+                text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\nok\n"),
+                "{text}"
+            );
         }
     }
 }

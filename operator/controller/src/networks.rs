@@ -92,7 +92,9 @@ fn config(network: &DeviceNetwork, name: &str) -> Value {
 
 fn owned(existing: &DynamicObject, network: &DeviceNetwork) -> bool {
     let owners = existing.metadata.owner_references.as_deref().unwrap_or_default();
-    owners.iter().any(|owner| is_network(owner) && Some(&owner.uid) == network.metadata.uid.as_ref())
+    owners
+        .iter()
+        .any(|owner| is_network(owner) && Some(&owner.uid) == network.metadata.uid.as_ref())
 }
 
 fn is_network(owner: &OwnerReference) -> bool {

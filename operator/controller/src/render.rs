@@ -179,8 +179,7 @@ fn node(
     }
     // a refused claim leaves the parent as it stands, if a policy that claims it put it there
     for standing in &devices.spec.parents {
-        let claimed =
-            claims.iter().any(|(p, c)| *p == standing.name && c.name == standing.policy);
+        let claimed = claims.iter().any(|(p, c)| *p == standing.name && c.name == standing.policy);
         if claimed && !parents.iter().any(|parent| parent.name == standing.name) {
             parents.push(standing.clone());
         }
@@ -194,7 +193,8 @@ fn taken(parent: &Parent<'_>, loser: &Claimant<'_>, winner: &Claimant<'_>) -> Co
         false => format!("priority {} over {}", winner.spec.priority, loser.spec.priority),
         true => format!("both have priority {}, and it is older", winner.spec.priority),
     };
-    let message = format!("{}: DevicePolicy {} has this parent ({why})", parent.name(), winner.name);
+    let message =
+        format!("{}: DevicePolicy {} has this parent ({why})", parent.name(), winner.name);
     (Reason::Conflict, message)
 }
 
@@ -217,7 +217,8 @@ fn admit(
     }
     for pool in &claimant.spec.pools {
         let resource = resource(pool);
-        let other_way = |other: &&PoolSpec| other.resource == resource && other.attach != pool.attach;
+        let other_way =
+            |other: &&PoolSpec| other.resource == resource && other.attach != pool.attach;
         let clash = earlier.iter().find_map(|p| Some((p, p.pools.iter().find(other_way)?)));
         if let Some((other, with)) = clash {
             let message = format!(
@@ -257,8 +258,11 @@ fn check(spec: &DevicePolicySpec, parent: &ParentStatus) -> Result<(), Complaint
     let can: Vec<&str> = parent.attach.iter().map(|attach| attach.as_str()).collect();
     let can = if can.is_empty() { "none".to_owned() } else { can.join(", ") };
     let why = parent.attach_reason.iter().map(|why| format!(" ({why})")).collect::<String>();
-    let message =
-        format!("{name}: pool {}: attach {}: it can do {can}{why}", pool.name, pool.attach.as_str());
+    let message = format!(
+        "{name}: pool {}: attach {}: it can do {can}{why}",
+        pool.name,
+        pool.attach.as_str()
+    );
     Err((Reason::AttachUnsupported, message))
 }
 

@@ -31,8 +31,11 @@ pub fn status(
     devices: &BTreeMap<String, &NodeDevices>,
     now: Timestamp,
 ) -> DevicePolicyStatus {
-    let mut told: Vec<(Standing, Finding)> =
-        outcome.findings.iter().map(|finding| (severity(finding.reason), finding.clone())).collect();
+    let mut told: Vec<(Standing, Finding)> = outcome
+        .findings
+        .iter()
+        .map(|finding| (severity(finding.reason), finding.clone()))
+        .collect();
     for (node, parents) in &outcome.carved {
         if let (Some(spec), Some(devices)) = (specs.get(node), devices.get(node)) {
             let (standing, reason, message) = on_node(spec, parents, devices);
@@ -157,8 +160,12 @@ fn on_node(
 
 /// Why not every function of the parent's pools is as wanted; nothing if they all are.
 fn unready(parent: &ParentSpec, status: &NodeDevicesStatus) -> Option<String> {
-    let wanted: usize =
-        parent.pools.iter().filter_map(|pool| parse_range(&pool.range)).map(|range| range.len()).sum();
+    let wanted: usize = parent
+        .pools
+        .iter()
+        .filter_map(|pool| parse_range(&pool.range))
+        .map(|range| range.len())
+        .sum();
     let Some(found) = status.parents.iter().find(|found| found.name == parent.name) else {
         return Some(format!("{}: not there", parent.name));
     };

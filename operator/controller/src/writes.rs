@@ -87,7 +87,12 @@ fn for_policies(cluster: &Cluster, now: Timestamp, writes: &mut Vec<Write>) {
     }
 }
 
-fn for_network(network: &DeviceNetwork, cluster: &Cluster, now: Timestamp, writes: &mut Vec<Write>) {
+fn for_network(
+    network: &DeviceNetwork,
+    cluster: &Cluster,
+    now: Timestamp,
+    writes: &mut Vec<Write>,
+) {
     let (namespace, name) = (network.namespace().unwrap_or_default(), network.name_any());
     let verdict = match &cluster.definitions {
         Definitions::Unknown => return,

@@ -87,7 +87,9 @@ fn what_is_somebody_elses_is_a_conflict() {
         let mut foreign = render(&plain());
         foreign.metadata.owner_references = serde_json::from_value(owners).unwrap();
         match judge(&plain(), Some(&foreign)) {
-            Verdict::Refused(Reason::Conflict, message) => assert!(message.contains(words), "{message}"),
+            Verdict::Refused(Reason::Conflict, message) => {
+                assert!(message.contains(words), "{message}")
+            }
             other => panic!("{other:?}"),
         }
     };

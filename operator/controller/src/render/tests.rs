@@ -97,8 +97,11 @@ fn a_policy_becomes_a_spec() {
 
 #[test]
 fn a_simulator_needs_no_status() {
-    let sim = policy("sim", json!({"parents": [{"simulator": "vdpasim_net"}], "functionCount": 64,
-        "pools": [{"name": "a", "resource": "a", "range": "63", "attach": "vhost-vdpa"}]}));
+    let sim = policy(
+        "sim",
+        json!({"parents": [{"simulator": "vdpasim_net"}], "functionCount": 64,
+        "pools": [{"name": "a", "resource": "a", "range": "63", "attach": "vhost-vdpa"}]}),
+    );
     for devices in [devices(|_| ()), devices(|parents| *parents = json!([]))] {
         let rendered = on_one_node(std::slice::from_ref(&sim), &devices);
         assert_eq!(entries(&rendered), [("vdpasim_net", "sim")]);
@@ -210,15 +213,24 @@ fn a_card_that_is_away_stays_in_the_spec() {
 
 #[test]
 fn a_resource_has_one_attach_kind_per_node() {
-    let sim = policy("sim", json!({"priority": -1, "parents": [{"simulator": "vdpasim_net"}],
-        "pools": [{"name": "x", "resource": "vm-rings", "range": "0", "attach": "virtio-vdpa"}]}));
+    let sim = policy(
+        "sim",
+        json!({"priority": -1, "parents": [{"simulator": "vdpasim_net"}],
+        "pools": [{"name": "x", "resource": "vm-rings", "range": "0", "attach": "virtio-vdpa"}]}),
+    );
     let rendered = on_one_node(&[sim, policy("edge", json!({}))], &devices(|_| ()));
     assert_eq!(entries(&rendered), [(CARD, "edge")]);
     found(
         &rendered,
         "sim",
         Reason::Conflict,
-        &["vdpasim_net", "pool x", "vm-rings", "vhost-vdpa by DevicePolicy edge", "not as virtio-vdpa"],
+        &[
+            "vdpasim_net",
+            "pool x",
+            "vm-rings",
+            "vhost-vdpa by DevicePolicy edge",
+            "not as virtio-vdpa",
+        ],
     );
 }
 
@@ -235,10 +247,18 @@ fn nothing_selected_says_what_was_looked_for() {
     );
     check(
         json!({"parents": [{"pci": {"vendor": "15b3"}}]}),
-        &["1 selected node matches pci vendor 15b3", "0000:01:00.0 (1af4:1041, virtio-pci), vdpasim_net"],
+        &[
+            "1 selected node matches pci vendor 15b3",
+            "0000:01:00.0 (1af4:1041, virtio-pci), vdpasim_net",
+        ],
     );
     let nowhere = render(&[policy("edge", json!({}))], &BTreeMap::new(), &BTreeMap::new());
-    found(&nowhere, "edge", Reason::NothingSelected, &["no nodeSelector", "0 nodes in the cluster"]);
+    found(
+        &nowhere,
+        "edge",
+        Reason::NothingSelected,
+        &["no nodeSelector", "0 nodes in the cluster"],
+    );
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn a_card_that_is_away_stays_with_its_policy() {
 #[test]
 fn nodes_are_selected_by_labels_and_expressions() {
     let check = |selector: Value, expected: bool| {
-        let policy = json!({"functionCount": 1, "parents": [], "pools": [], "nodeSelector": selector});
+        let policy =
+            json!({"functionCount": 1, "parents": [], "pools": [], "nodeSelector": selector});
         let nodes = Nodes::of(&serde_json::from_value(policy).unwrap()).unwrap();
         let labels = Labels::from([("edge".into(), "true".into())]);
         assert_eq!(nodes.select(&labels), expected, "{selector}");
@@ -83,7 +84,10 @@ fn nodes_are_selected_by_labels_and_expressions() {
     check(json!({"matchLabels": {"edge": "true"}}), true);
     check(json!({"matchLabels": {"edge": "false"}}), false);
     check(json!({"matchExpressions": [{"key": "edge", "operator": "Exists"}]}), true);
-    check(json!({"matchExpressions": [{"key": "edge", "operator": "NotIn", "values": ["true"]}]}), false);
+    check(
+        json!({"matchExpressions": [{"key": "edge", "operator": "NotIn", "values": ["true"]}]}),
+        false,
+    );
 }
 
 #[test]

@@ -5,7 +5,11 @@ use super::*;
 
 /// A policy that carves one card on each of these nodes into four functions, with the nodes'
 /// answers; `change` is applied to each.
-fn fold(nodes: &[&str], findings: Vec<Finding>, change: impl Fn(&str, &mut Value)) -> DevicePolicyStatus {
+fn fold(
+    nodes: &[&str],
+    findings: Vec<Finding>,
+    change: impl Fn(&str, &mut Value),
+) -> DevicePolicyStatus {
     let entry = json!({
         "name": "0000:01:00.0", "policy": "edge", "functionCount": 4,
         "pools": [{"name": "vms", "resource": "ringway.dev/vms", "range": "0-3", "attach": "vhost-vdpa"}],

@@ -125,9 +125,8 @@ fn a_foreign_definition_is_left_alone() {
     foreign.metadata.owner_references = None;
     cluster.definitions = Definitions::of([Arc::new(foreign)]);
     assert_eq!(network_condition(&cluster).0, "Conflict");
-    let touched = |write: &Write| {
-        matches!(write, Write::CreateDefinition(_) | Write::RepairDefinition(_))
-    };
+    let touched =
+        |write: &Write| matches!(write, Write::CreateDefinition(_) | Write::RepairDefinition(_));
     assert!(!writes(&cluster, now()).iter().any(touched));
 }
 

@@ -24,6 +24,8 @@ struct State {
     /// By collection (`ringway.dev/devicepolicies`), namespace and name.
     objects: BTreeMap<Key, Value>,
     watchers: Vec<(String, UnboundedSender<Vec<u8>>)>,
+    /// Version, collection and event of every change, for who watches from an earlier version.
+    events: Vec<(u64, String, Vec<u8>)>,
     version: u64,
     /// `PATCH devicepolicies/edge/status`, in order.
     writes: Vec<String>,
@@ -81,7 +83,9 @@ impl ApiServer {
     pub(crate) fn delete(&self, path: &str) {
         let mut state = self.0.lock().unwrap();
         let key = state.objects.keys().find(|key| written(key) == path).unwrap().clone();
-        let object = state.objects.remove(&key).unwrap();
+        let mut object = state.objects.remove(&key).unwrap();
+        state.version += 1;
+        object["metadata"]["resourceVersion"] = state.version.to_string().into();
         state.tell(&key.0, "DELETED", &object);
     }
 
@@ -152,7 +156,7 @@ impl ApiServer {
         let content = parts.headers.get("content-type").map(|t| t.to_str().unwrap().to_owned());
         match (parts.method, content.as_deref()) {
             (Method::GET, _) if target.name.is_some() => state.read(&target),
-            (Method::GET, _) if query.contains("watch=true") => state.watch(&target),
+            (Method::GET, _) if query.contains("watch=true") => state.watch(&target, query),
             (Method::GET, _) => state.list(&target),
             (Method::POST, _) => state.create(target, &body),
             (Method::PUT, _) => state.replace(target, &body),
@@ -183,8 +187,15 @@ impl State {
             "metadata": {"resourceVersion": version}, "items": items}))
     }
 
-    fn watch(&mut self, target: &Target) -> Answer {
+    fn watch(&mut self, target: &Target, query: &str) -> Answer {
         let (sender, receiver) = unbounded_channel();
+        let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
+        let from: u64 = from.unwrap().parse().unwrap();
+        for (version, collection, event) in &self.events {
+            if *version > from && *collection == target.collection {
+                sender.send(event.clone()).unwrap();
+            }
+        }
         self.watchers.push((target.collection.clone(), sender));
         Response::new(lines(receiver))
     }
@@ -266,6 +277,9 @@ impl State {
         let meta = &mut object["metadata"];
         meta["generation"] = meta_generation.into();
         meta["resourceVersion"] = self.version.to_string().into();
+        if !target.namespace.is_empty() {
+            meta["namespace"] = target.namespace.clone().into();
+        }
         if meta["uid"].is_null() {
             meta["uid"] = format!("uid-{}", self.version).into();
         }
@@ -277,6 +291,7 @@ impl State {
 
     fn tell(&mut self, collection: &str, kind: &str, object: &Value) {
         let line = format!("{}\n", json!({"type": kind, "object": object})).into_bytes();
+        self.events.push((self.version, collection.to_owned(), line.clone()));
         self.watchers.retain(|(of, sender)| of != collection || sender.send(line.clone()).is_ok());
     }
 }
