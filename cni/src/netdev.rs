@@ -116,11 +116,14 @@ fn bring_back(netns: &Netns, link: &Link, name: &str) -> Result<()> {
         let mut links = Links::open()?;
         links.set_down(link.index)?;
         match links.move_to(link.index, home.as_fd(), name) {
-            Err(error) if error.errno() == Some(errno::EEXIST) => {
+            // The name is taken at home, which the kernel may find before the move or after it.
+            Err(error) if error.errno() == Some(errno::EEXIST) => match links.get(link.index) {
                 // As the kernel does it for a dead namespace (default_device_exit_net,
                 // net/core/dev.c).
-                links.move_to(link.index, home.as_fd(), &format!("dev{}", link.index))
-            }
+                Ok(_) => links.move_to(link.index, home.as_fd(), &format!("dev{}", link.index)),
+                Err(error) if error.is_missing() => Ok(()),
+                Err(error) => Err(error),
+            },
             moved => moved,
         }
     });

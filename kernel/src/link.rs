@@ -110,10 +110,13 @@ impl Links {
         }
     }
 
-    /// Moves a link into another namespace and gives it a name there, in one request: it never
-    /// shows up there under its old name. It comes out down and without addresses.
+    /// Moves a link into another namespace and gives it a name there, in one request. It comes out
+    /// down and without addresses.
     ///
-    /// `EEXIST` if the name, or one of the link's altnames, is taken there.
+    /// `EEXIST` if the name, or one of the link's altnames, is taken there. The link may then have
+    /// moved all the same, under its old name: the kernel moves first and renames afterwards, and
+    /// uses the new name for the move only where the old one is taken there
+    /// (do_setlink, net/core/rtnetlink.c; `__dev_change_net_namespace`, net/core/dev.c).
     pub fn move_to(&mut self, index: u32, netns: BorrowedFd<'_>, name: &str) -> Result<()> {
         let request = wire::move_to(index, netns.as_raw_fd(), checked_name(name)?);
         self.change("move to another network namespace link", index, request)

@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
+mod agent;
 mod cni;
 mod constants;
 mod link;

@@ -60,18 +60,27 @@ pub(super) fn attach(
     })
 }
 
-/// Moves and renames in one request, so that the pod never sees the host's name, and gives the
-/// link as it then is.
+/// Moves and renames in one request, and gives the link as it then is.
 fn enter(link: &Link, netns: &Netns, ifname: &str, wanted: Wanted) -> Result<Link> {
-    Links::open()?.move_to(link.index, netns.as_fd(), ifname).map_err(|error| {
-        if error.errno() != Some(errno::EEXIST) {
-            return Error::from(error);
-        }
+    let taken = || {
         let text = format!(
             "environment variable CNI_IFNAME={ifname:?}: the name, or one of {:?}, is taken in the pod",
             link.altnames
         );
-        Error::because(Code::Environment, text)(error)
+        Error::new(Code::Environment, text)
+    };
+    // The kernel would find out only after it has moved the link (see Links::move_to): look first,
+    // and leave to the guard what a pod that races with us makes of it.
+    let known = netns.run(|| Links::open()?.list())?;
+    if known.iter().any(|other| other.name == ifname || other.altnames.iter().any(|a| a == ifname))
+    {
+        return Err(taken());
+    }
+    Links::open()?.move_to(link.index, netns.as_fd(), ifname).map_err(|error| {
+        match error.errno() {
+            Some(errno::EEXIST) => taken(),
+            _ => Error::from(error),
+        }
     })?;
     netns.run(|| {
         let mut links = Links::open()?;

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::node::Node;
 
 /// The network's name in every configuration.
-pub(crate) const NETWORK: &str = "default/rings";
+pub(crate) const NETWORK: &str = "rings";
 
 const POD_UID: &str = "3f1c5f0e-0000-4000-8000-000000000001";
 /// SIGKILL.

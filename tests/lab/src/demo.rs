@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::deploy;
+use crate::image::Image;
 use crate::lab::{self, Lab, Wish};
 use crate::place::Place;
 use crate::progress::{Progress, seconds};
 use crate::table::table;
 
 /// The pods of the example, and the annotation in which Multus says what it attached.
-const PODS: [&str; 2] = ["ring-a", "ring-b"];
+const PODS: [&str; 2] = ["rings-a", "rings-b"];
 const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 /// How often each pings each.
 const PINGS: u32 = 10;
@@ -46,9 +47,10 @@ struct Ping {
 pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     let progress = Progress::new();
     progress.say(&format!("the lab {}: parts in {}", place.name, place.cache.display()));
+    let image = deploy::image(place, &progress)?;
     let (lab, lease) = Lab::up(place, &progress, Wish::default())?;
     let was_up = lease.is_none();
-    let result = example(place, &lab, &progress);
+    let result = example(place, &lab, &image, &progress);
     match lease {
         Some(lease) if options.keep => lease.keep()?,
         Some(lease) => {
@@ -73,8 +75,8 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     Ok(if lossless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn example(place: &Place, lab: &Lab, progress: &Progress) -> Result<(String, bool)> {
-    deploy::product(place, lab, progress)?;
+fn example(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Result<(String, bool)> {
+    deploy::product(place, lab, image, progress)?;
     deploy::policy(place, lab, progress)?;
     progress.step("start two pods", || {
         for file in ["network.yaml", "pods.yaml"] {

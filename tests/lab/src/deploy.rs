@@ -17,27 +17,26 @@ use crate::run;
 /// Where the chart is installed.
 const NAMESPACE: &str = "ringway-system";
 
-/// Builds the image, brings it to the node, and installs the chart with it.
-pub(crate) fn product(place: &Place, lab: &Lab, progress: &Progress) -> Result<()> {
+/// The product's image, with a tag of its content: another content is another image to Kubernetes.
+pub(crate) fn image(place: &Place, progress: &Progress) -> Result<Image> {
     let names = product::BINARIES.map(|(binary, _)| binary);
     let binaries = product::build(place, progress, &names)?;
-    let tag = progress.step("bring the image to the node", || {
-        let tag = tag(&binaries)?;
-        let image = Image {
-            name: format!("ringway:{tag}"),
-            entry: vec!["/bin/ringway-kubevirt".into()],
-            files: binaries
-                .iter()
-                .zip(names)
-                .map(|(path, name)| (path.clone(), format!("bin/{name}")))
-                .collect(),
-            ..Image::default()
-        };
+    let files = binaries.iter().zip(names);
+    Ok(Image {
+        name: format!("ringway:{}", tag(&binaries)?),
+        entry: vec!["/bin/ringway-kubevirt".into()],
+        files: files.map(|(path, name)| (path.clone(), format!("bin/{name}"))).collect(),
+        ..Image::default()
+    })
+}
+
+/// Brings the image to the node, and installs the chart with it.
+pub(crate) fn product(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Result<()> {
+    progress.step("bring the image to the node", || {
         image.write(&lab.share().join("ringway.tar"))?;
-        lab.node
-            .run("/opt/bin/ctr -n k8s.io images import /lab/ringway.tar && rm /lab/ringway.tar")?;
-        Ok(tag)
+        lab.node.run("/opt/bin/ctr -n k8s.io images import /lab/ringway.tar && rm /lab/ringway.tar")
     })?;
+    let (_, tag) = image.name.split_once(':').context("an image has a tag")?;
     progress.step("helm install", || {
         let mut helm = lab.helm();
         helm.args(["upgrade", "--install", "ringway"])
@@ -54,12 +53,11 @@ pub(crate) fn product(place: &Place, lab: &Lab, progress: &Progress) -> Result<(
 /// Carves the virtio card and waits until its functions can be asked for.
 pub(crate) fn policy(place: &Place, lab: &Lab, progress: &Progress) -> Result<()> {
     progress.step("carve the card", || {
-        lab.cluster.get("label node node1 ringway.dev/edge=true --overwrite")?;
         lab.cluster.apply(&place.checkout.join("deploy/examples/policy.yaml"))?;
         lab.pace
             .until("the policy is ready and its resources are there", Duration::from_secs(60), || {
                 let ready = lab.cluster.get(
-                    "get devicepolicy edge -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
+                    "get devicepolicy rings -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
                 );
                 let counts = lab.cluster.get(
                     "get node node1 -o jsonpath={.status.allocatable.ringway\\.dev/vm-rings}+{.status.allocatable.ringway\\.dev/pod-rings}",
@@ -83,7 +81,6 @@ fn state(lab: &Lab) -> String {
     .join("\n")
 }
 
-/// The image is named after its content, so that another content is another image to Kubernetes.
 fn tag(binaries: &[std::path::PathBuf]) -> Result<String> {
     let mut hash = Sha256::new();
     for binary in binaries {

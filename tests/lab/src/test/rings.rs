@@ -86,8 +86,9 @@ impl Rings {
         }
         outcomes.extend(self.run_hermetic(show));
         if !self.kernel.is_empty() {
-            let (lab, lease) = Lab::up(place, progress, Wish::default())?;
+            // all that is compiled is compiled before anything runs
             let binaries = product::build(place, progress, &NODE_BINARIES)?;
+            let (lab, lease) = Lab::up(place, progress, Wish::default())?;
             for (binary, path) in NODE_BINARIES.iter().zip(&binaries) {
                 lab.install(path, binary)?;
             }

@@ -1,0 +1,218 @@
+//! The agent by hand, without a cluster: observe, plan, apply.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use ringway_kernel::{sriov, vdpa_bus};
+use tempfile::TempDir;
+
+use crate::node::{Node, VIRTIO};
+
+/// The agent's program, and directories of its own.
+struct Agent {
+    dir: TempDir,
+}
+
+impl Agent {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn args(&self, verb: &str, parents: &str) -> Vec<String> {
+        let wish = self.dir.path().join("wish.yaml");
+        let head = "apiVersion: ringway.dev/v1alpha1\nkind: NodeDevices\nspec:\n";
+        fs::write(&wish, format!("{head}  parents: {parents}\n")).unwrap();
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        let program = std::env::var("RINGWAY_AGENT").unwrap_or("/opt/lab/ringway-agent".into());
+        let (state, run) = (path("state"), path("run"));
+        [&program, "--state-dir", &state, "--run-dir", &run, verb, "--file", &path("wish.yaml")]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    fn run(&self, verb: &str, parents: &str) -> Output {
+        let args = self.args(verb, parents);
+        Command::new(&args[0]).args(&args[1..]).output().unwrap()
+    }
+
+    fn must(&self, verb: &str, parents: &str) -> String {
+        let output = self.run(verb, parents);
+        assert!(output.status.success(), "{verb}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn pools(&self) -> String {
+        fs::read_to_string(self.dir.path().join("state/pools.json")).unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+fn four(pods: &str) -> String {
+    format!(
+        "[{{name: '{VIRTIO}', policy: by-hand, functionCount: 4, pools: [\
+         {{name: vms, resource: ringway.dev/vms, range: 0-1, attach: vhost-vdpa}}, \
+         {{name: pods, resource: ringway.dev/pods, range: 2-3, attach: {pods}}}]}}]"
+    )
+}
+
+fn drivers(node: &Node) -> Vec<String> {
+    (1..=4)
+        .map(|i| format!("vdpa:0000:01:00.{i}"))
+        .map(|name| vdpa_bus::driver(&node.root, &name).unwrap().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn a_card_becomes_what_a_file_says_and_then_there_is_nothing_to_do() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    let plan = agent.must("plan", &four("virtio-vdpa"));
+    assert!(plan.contains("set the number of functions to 4"), "{plan}");
+    assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 0, "a plan changes nothing");
+    agent.must("apply", &four("virtio-vdpa"));
+    assert_eq!(drivers(&node), ["vhost_vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_vdpa"]);
+    assert_eq!(agent.must("plan", &four("virtio-vdpa")), "everything is as wanted\n");
+    assert!(agent.must("apply", &four("virtio-vdpa")).starts_with("0 steps done"));
+    assert_eq!(agent.pools().matches("\"ready\"").count(), 4, "{}", agent.pools());
+    // one pool changes, and the other's devices are not even looked at again
+    let kept = vdpa_bus::char_device(&node.root, "vdpa:0000:01:00.1").unwrap();
+    agent.must("apply", &four("vhost-vdpa"));
+    assert_eq!(drivers(&node), ["vhost_vdpa"; 4]);
+    assert_eq!(vdpa_bus::char_device(&node.root, "vdpa:0000:01:00.1").unwrap(), kept);
+    // nobody wants it any more
+    agent.must("apply", "[]");
+    assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 0);
+    assert!(sriov::drivers_autoprobe(&node.root, node.virtio).unwrap(), "as it was before");
+}
+
+#[test]
+fn simulated_devices_come_and_go_with_a_mac_of_their_own() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    let wish = |count: u32| {
+        format!(
+            "[{{name: vdpasim_net, policy: by-hand, functionCount: {count}, pools: [\
+             {{name: s, resource: ringway.dev/s, range: 0-{}, attach: virtio-vdpa, vdpa: {{mtu: 1400}}}}]}}]",
+            count - 1
+        )
+    };
+    agent.must("apply", &wish(3));
+    assert_eq!(vdpa_bus::list(&node.root).unwrap().len(), 3);
+    let config = node.vdpa().config("vdpasim_net.2").unwrap();
+    assert!(config.mac.unwrap().is_unicast());
+    assert_eq!(config.mtu, Some(1400));
+    agent.must("apply", &wish(1));
+    assert_eq!(vdpa_bus::list(&node.root).unwrap(), ["vdpasim_net.0"]);
+    agent.must("apply", "[]");
+    assert_eq!(vdpa_bus::list(&node.root).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_device_in_use_is_not_disturbed_and_its_user_is_named() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    agent.must("apply", &four("vhost-vdpa"));
+    let used = vdpa_bus::char_device(&node.root, "vdpa:0000:01:00.4").unwrap().unwrap();
+    let file = fs::File::options().read(true).write(true).open(used.path).unwrap();
+    let output = agent.run("apply", &four("virtio-vdpa"));
+    assert!(!output.status.success());
+    let holder = format!("0000:01:00.4 is in use: process {} has it open", std::process::id());
+    assert!(text(&output).contains(&holder), "{}", text(&output));
+    assert_eq!(drivers(&node), ["vhost_vdpa", "vhost_vdpa", "virtio_vdpa", "vhost_vdpa"]);
+    drop(file);
+    agent.must("apply", &four("virtio-vdpa"));
+    assert_eq!(drivers(&node)[3], "virtio_vdpa");
+}
+
+#[test]
+fn a_card_with_the_nodes_address_is_off_limits() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    let name = ringway_kernel::pci::netdevs(&node.root, node.virtio).unwrap().remove(0);
+    let address = |verb: &str| {
+        let args = ["address", verb, "10.99.0.1/24", "dev", &name];
+        assert!(Command::new("ip").args(args).status().unwrap().success());
+    };
+    address("add");
+    let output = agent.run("apply", &four("virtio-vdpa"));
+    address("del");
+    assert!(!output.status.success());
+    let words = format!("{VIRTIO} ({name}) has the address 10.99.0.1/24");
+    assert!(text(&output).contains(&words), "{}", text(&output));
+    assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 0);
+}
+
+#[test]
+fn what_the_card_cannot_do_is_refused_and_nothing_changes() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    let cases = [
+        (
+            four("virtio-vdpa").replace("functionCount: 4", "functionCount: 5"),
+            "is more than the card's 4",
+        ),
+        (four("virtio-vdpa").replace("0-1", "0-2"), "share functions"),
+        (four("virtio-vdpa").replace(VIRTIO, "0000:02:00.0"), "driver igb"),
+        (four("virtio-vdpa").replace(VIRTIO, "0000:7f:00.0"), "no card with SR-IOV"),
+        (four("virtio-vdpa, vdpa: {queuePairs: 4}"), "vdpa.queuePairs 4"),
+    ];
+    for (wish, words) in cases {
+        let output = agent.run("apply", &wish);
+        assert!(!output.status.success());
+        assert!(text(&output).contains(words), "{words}: {}", text(&output));
+        assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 0);
+    }
+}
+
+#[test]
+fn somebody_elses_vdpa_device_is_left_alone() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    agent.must("apply", &four("vhost-vdpa").replace("0-1", "0"));
+    // function 1 belongs to no pool: somebody uses it by hand
+    let vf = sriov::functions(&node.root, node.virtio).unwrap()[1].address;
+    ringway_kernel::pci::bind(&node.root, vf, "vp-vdpa").unwrap();
+    let theirs = ringway_kernel::vdpa::Handle::pci(vf);
+    node.vdpa().create(&ringway_kernel::vdpa::NewDevice::new("theirs", theirs)).unwrap();
+    let output = agent.run("apply", &four("vhost-vdpa"));
+    assert!(text(&output).contains("theirs was not made by Ringway"), "{}", text(&output));
+    let output = agent.run("apply", "[]");
+    assert!(text(&output).contains("theirs"), "{}", text(&output));
+    assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 4);
+    assert!(vdpa_bus::exists(&node.root, "theirs"));
+}
+
+/// Killed at its first write, then at its second, and so on until it gets through: every start
+/// goes on from what the last one left.
+#[test]
+fn killed_at_any_write_the_next_start_converges() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    let wish = four("virtio-vdpa");
+    let args = agent.args("apply", &wish);
+    let mut killed = 0;
+    loop {
+        let point = format!("inject=write,sendto,finit_module:signal=SIGKILL:when={}", killed + 1);
+        let output = Command::new("strace")
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=write,sendto,finit_module",
+                "-e",
+                &point,
+            ])
+            .args(&args)
+            .output()
+            .unwrap();
+        if output.status.success() {
+            break;
+        }
+        killed += 1;
+        assert!(killed < 200, "no end: {}", text(&output));
+    }
+    assert!(killed > 10, "killed only {killed} times");
+    assert_eq!(drivers(&node), ["vhost_vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_vdpa"]);
+    assert!(agent.must("apply", &wish).starts_with("0 steps done"));
+    agent.must("apply", "[]");
+    assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 0);
+}
