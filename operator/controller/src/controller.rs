@@ -85,7 +85,7 @@ impl Watches {
         let definitions = writer.as_reader();
         let stream = reflected(Api::all_with(client.clone(), &kind), writer, |_| ());
         let missing = Arc::clone(&not_served);
-        tasks.spawn(follow(stream, Arc::clone(&changed), move |is| {
+        tasks.spawn(follow(kind.kind, stream, Arc::clone(&changed), move |is| {
             missing.store(is, Ordering::Relaxed);
         }));
         Self { policies, nodes, devices, networks, definitions, not_served, changed, _tasks: tasks }
@@ -130,7 +130,8 @@ where
 {
     let writer = Writer::default();
     let store = writer.as_reader();
-    tasks.spawn(follow(reflected(api, writer, trim), Arc::clone(changed), |_| ()));
+    let kind = K::kind(&Default::default()).into_owned();
+    tasks.spawn(follow(kind, reflected(api, writer, trim), Arc::clone(changed), |_| ()));
     store
 }
 
@@ -155,6 +156,7 @@ where
 
 /// Tells of each change; `missing` hears whether the API server lacks the kind.
 fn follow<K: Resource + Send + 'static>(
+    kind: String,
     stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     changed: Arc<Notify>,
     missing: impl Fn(bool) + Send + 'static,
@@ -164,20 +166,24 @@ where
 {
     let mut stream = Box::pin(stream);
     async move {
+        let mut served = true;
         while let Some(event) = stream.next().await {
             match event {
                 // half a list is no change yet
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
-                Ok(_) => missing(false),
-                Err(error) => {
-                    let kind = std::any::type_name::<K>().rsplit("::").next().unwrap_or_default();
-                    warn!(kind, error = %error, "watch failed, goes on");
-                    if !not_found(&error) {
-                        continue;
+                Ok(_) => served = true,
+                Err(error) if not_found(&error) => {
+                    if served {
+                        warn!(kind, "the API server does not serve this kind, asked again");
                     }
-                    missing(true);
+                    served = false;
+                }
+                Err(error) => {
+                    warn!(kind, error = %error, "watch failed, goes on");
+                    continue;
                 }
             }
+            missing(!served);
             changed.notify_one();
         }
     }

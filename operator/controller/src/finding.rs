@@ -51,6 +51,11 @@ pub fn names(nodes: &[&str]) -> Option<String> {
     }
 }
 
+/// `1 node`, `2 nodes`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The text, cut at a character where it is too long for a condition.
 pub fn bounded(text: &str) -> String {
     if text.len() <= LONGEST {

@@ -9,8 +9,17 @@ use ringway_operator::args::{Args, Command, LogFormat};
 use ringway_operator::{check, crds, run};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let command = Args::parse().into_command();
+fn main() -> ExitCode {
+    match carry_out(Args::parse().into_command()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ringway-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -11,7 +11,7 @@ use ringway_api::conditions::Reason;
 use ringway_api::device_policy::{DevicePolicy, DevicePolicySpec, Pool};
 use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, ParentSpec, ParentStatus, PoolSpec};
 
-use crate::finding::Finding;
+use crate::finding::{Finding, count};
 use crate::partition::{self, Complaint};
 use crate::selector::{self, Labels, Nodes, Parent};
 
@@ -287,10 +287,6 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
 
 fn resource(pool: &Pool) -> String {
     format!("{}/{}", ringway_api::GROUP, pool.resource)
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What is there, the first few: `0000:01:00.0 (1af4:1041, virtio-pci)`.

@@ -9,7 +9,7 @@ use ringway_api::device_policy::{DevicePolicy, DevicePolicyStatus};
 use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, NodeDevicesStatus, ParentSpec};
 
 use crate::conditions::{self, Wanted};
-use crate::finding::{Finding, tell};
+use crate::finding::{Finding, count, tell};
 use crate::partition::parse_range;
 use crate::render::{Outcome, same};
 
@@ -92,7 +92,7 @@ fn fold(
             kind: READY,
             holds: true,
             reason: Reason::AsWanted,
-            message: format!("as wanted: {parents} parents on {nodes} nodes"),
+            message: format!("as wanted: {} on {}", count(parents, "parent"), count(nodes, "node")),
         },
     };
     set(vec![ready, progressing, degraded, awaiting])
