@@ -4,7 +4,6 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
-#[path = "protocol/node.rs"]
 mod node;
 
 use std::fs;
