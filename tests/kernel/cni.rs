@@ -181,7 +181,7 @@ fn a_name_that_is_taken_in_the_pod_is_told_and_nothing_moves() {
     let error = bench.add_fails(&again, 1, &json!({}));
     assert_eq!(error["code"], 4, "{error}");
     assert!(error["msg"].as_str().unwrap().contains("net1"), "{error}");
-    assert_eq!(bench.netdevs(&node)[1], before[1]);
+    assert_eq!(bench.netdev(&node, 1).as_ref(), Some(&before[1]));
     bench.del(&pod, 0, &json!({}));
 }
 

@@ -30,7 +30,7 @@ impl Node {
         Vdpa::require().unwrap()
     }
 
-    fn rest(&self) {
+    pub(crate) fn rest(&self) {
         let root = &self.root;
         for name in vdpa_bus::list(root).unwrap() {
             vdpa_bus::unbind(root, &name).unwrap();

@@ -107,6 +107,7 @@ impl Bench {
     pub(crate) fn simulated(node: &Node) -> Self {
         vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
         let device = NewDevice {
+            mac: Some("02:00:00:00:00:01".parse().unwrap()),
             mtu: Some(1500),
             ..NewDevice::new("sim0", Handle::without_bus("vdpasim_net"))
         };

@@ -17,15 +17,18 @@ pub(crate) const BINARIES: [(&str, &str); 4] = [
     ("ringway-operator", "ringway-operator"),
 ];
 
-/// Builds some of them and says where each is, in the same order.
+/// Builds all of them and says where some are, in the order asked for.
+///
+/// Always all in one go: cargo unifies the features of what it builds together, so that another
+/// selection would compile half the dependencies again.
 pub(crate) fn build(place: &Place, progress: &Progress, binaries: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = run::cargo(place);
     command.args(["build", "--profile", "lab", "--message-format=json-render-diagnostics"]);
-    for (binary, package) in BINARIES.iter().filter(|(binary, _)| binaries.contains(binary)) {
+    for (binary, package) in BINARIES {
         command.args(["--package", package, "--bin", binary]);
     }
-    let what = format!("compile {}", binaries.join(", "));
-    let messages = progress.step(&what, || run::output(run::limited(&command, run::COMPILE)))?;
+    let messages = progress
+        .step("compile the product", || run::output(run::limited(&command, run::COMPILE)))?;
     let built = executables(&messages)?;
     binaries
         .iter()

@@ -17,8 +17,8 @@ use crate::test::case::{Case, Outcome};
 
 /// The rings in the order they run.
 const RINGS: [&str; 3] = ["style", "hermetic", "kernel"];
-/// The package whose tests run in the node.
-const KERNEL_TESTS: &str = "ringway-kernel-tests";
+/// The package whose tests run in the node, by its directory.
+const KERNEL_TESTS: &str = "tests/kernel";
 /// What the tests on the node call.
 const NODE_BINARIES: [&str; 2] = ["ringway", "ringway-agent"];
 /// Checks licences and sources of dependencies; pinned, because its verdicts change.
@@ -54,13 +54,13 @@ impl Rings {
                 .filter(|case| case.selected(filter))
                 .collect();
         }
-        if wanted("hermetic") {
-            let packages = ["--workspace", "--exclude", KERNEL_TESTS];
-            rings.hermetic = compile(place, progress, "hermetic", &packages, filter)?;
-        }
-        if wanted("kernel") {
-            let packages = ["--package", KERNEL_TESTS];
-            rings.kernel = compile(place, progress, "kernel", &packages, filter)?;
+        if wanted("hermetic") || wanted("kernel") {
+            let all = compile(place, progress)?;
+            let (kernel, hermetic): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|planned| planned.case.ring == "kernel");
+            let selected = |planned: &Planned| planned.case.selected(filter);
+            rings.hermetic = hermetic.into_iter().filter(selected).collect();
+            rings.kernel = kernel.into_iter().filter(selected).collect();
         }
         Ok(rings)
     }
@@ -192,29 +192,23 @@ fn cargo_deny(place: &Place, progress: &Progress) -> Result<PathBuf> {
     Ok(part.path("bin/cargo-deny"))
 }
 
-fn compile(
-    place: &Place,
-    progress: &Progress,
-    ring: &'static str,
-    packages: &[&str],
-    filter: Option<&str>,
-) -> Result<Vec<Planned>> {
+/// Compiles every test of the workspace, in one go for the reason that [`product::build`] gives.
+fn compile(place: &Place, progress: &Progress) -> Result<Vec<Planned>> {
     let mut command = run::cargo(place);
-    command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).args(packages);
-    let messages = progress.step(&format!("compile the {ring} tests"), || {
-        run::output(run::limited(&command, run::COMPILE))
-    })?;
+    command.args(["test", "--no-run", "--workspace"]);
+    command.args(["--message-format=json-render-diagnostics"]);
+    let messages =
+        progress.step("compile the tests", || run::output(run::limited(&command, run::COMPILE)))?;
     let mut planned = Vec::new();
     for Artifact { executable, manifest_path, target } in product::executables(&messages)? {
         let Some(program) = executable else { continue };
         let directory = manifest_path.parent().unwrap_or(&place.checkout).to_owned();
+        let kernel = directory.ends_with(KERNEL_TESTS);
+        let ring = if kernel { "kernel" } else { "hermetic" };
         let suite = suite(place, &directory, &target.name);
         for test in list(&program, &directory)? {
-            let case = case(ring, &suite, &test);
-            if case.selected(filter) {
-                let (program, directory) = (program.clone(), directory.clone());
-                planned.push(Planned { case, program, directory });
-            }
+            let (program, directory) = (program.clone(), directory.clone());
+            planned.push(Planned { case: case(ring, &suite, &test), program, directory });
         }
     }
     planned.sort_by_key(|p| p.case.name());
