@@ -1,15 +1,28 @@
 //! See [`ringway_kubevirt`].
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
 use ringway_kubevirt::args::{Args, LogFormat};
+use ringway_kubevirt::hook::Config;
 use ringway_kubevirt::server;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let args = Args::parse();
     log_to_stderr(args.log_format);
+    match run(args.config()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the hook cannot be served");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -23,7 +36,7 @@ fn main() -> anyhow::Result<()> {
                     _ = interrupt.recv() => {}
                 }
             };
-            Ok(server::run(args.config(), shutdown).await?)
+            Ok(server::run(config, shutdown).await?)
         })
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 const CONFIG: &str = "stdio_handler = \"file\"\nsecurity_driver = \"none\"\n";
@@ -59,7 +59,15 @@ impl Libvirt {
     /// It ends, or it does not answer in time.
     pub fn ready(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
-        while let Err(error) = self.virsh(&["list"]) {
+        // without a socket `virsh` would start a daemon of its own, and one of the two would lose
+        let socket = self.dir.join("run/libvirt/libvirt-sock");
+        loop {
+            let answer = if socket.exists() {
+                self.virsh(&["list"]).map(drop)
+            } else {
+                Err(anyhow!("no socket {}", socket.display()))
+            };
+            let Err(error) = answer else { return Ok(()) };
             if let Some(status) = self.daemon.try_wait()? {
                 bail!("libvirtd ended with {status}");
             }
@@ -68,7 +76,6 @@ impl Libvirt {
             }
             std::thread::sleep(Duration::from_millis(300));
         }
-        Ok(())
     }
 
     /// Defines the domain.

@@ -8,8 +8,17 @@ use ringway_launcher::args::Args;
 use ringway_launcher::{reap, story};
 use rustix::process::{Pid, getpid};
 
-fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -18,8 +27,7 @@ fn main() -> Result<ExitCode> {
         // a second process does the work, so that this one can reap whatever ends
         let mut work = Command::new("/proc/self/exe");
         work.args(std::env::args_os().skip(1));
-        return Ok(ExitCode::from(runtime.block_on(reap::run(work))?));
+        return runtime.block_on(reap::run(work));
     }
-    story::run(&args, &runtime)?;
-    Ok(ExitCode::SUCCESS)
+    story::run(args, &runtime).map(|()| 0)
 }

@@ -177,3 +177,17 @@ async fn a_socket_left_by_one_that_was_killed_is_replaced() {
     sidecar.restart(&[], None);
     Manager::collect(&sidecar.hooks, "ringway.sock").await;
 }
+
+#[tokio::test]
+async fn a_socket_that_cannot_be_is_an_error() {
+    let mut sidecar = Sidecar::start(&[], None);
+    Manager::collect(&sidecar.hooks, "ringway.sock").await;
+    sidecar.kill();
+    let socket = sidecar.hooks.join("ringway.sock");
+    std::fs::remove_file(&socket).unwrap();
+    // what is no socket is not ours to remove
+    std::fs::write(&socket, "").unwrap();
+    sidecar.restart(&[], None);
+    assert_eq!(sidecar.exit().await, Some(1));
+    assert!(socket.is_file());
+}
