@@ -32,6 +32,9 @@ pub struct Pod {
     pub uid: Option<String>,
 }
 
+/// The keys that are read.
+const OURS: [&str; 4] = ["K8S_POD_NAMESPACE", "K8S_POD_NAME", "K8S_POD_UID", "MAC"];
+
 impl Args {
     /// The meaning of a value of `CNI_ARGS`.
     ///
@@ -46,8 +49,11 @@ impl Args {
                 let text = format!("environment variable CNI_ARGS: {pair:?} is not KEY=VALUE");
                 return Err(Error::new(Code::Environment, text));
             };
-            // What the runtime said of the pod is not to be said anew by what comes after it.
-            if seen.insert(key, value).is_some_and(|before| before != value) {
+            // What the runtime said of the pod is not to be said anew by what comes after it. Keys
+            // that we do not read may be: Multus puts `IgnoreUnknown=true` behind the runtime's
+            // `IgnoreUnknown=1`.
+            let before = seen.insert(key, value);
+            if OURS.contains(&key) && before.is_some_and(|before| before != value) {
                 let key: String = key.chars().take(80).collect();
                 let text = format!("environment variable CNI_ARGS: {key:?} has two values");
                 return Err(Error::new(Code::Environment, text));

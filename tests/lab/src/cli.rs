@@ -47,10 +47,11 @@ enum Verb {
     },
     /// Take the lab down: every process, bridge and tap of it. The cache stays.
     Down,
-    /// Show the product at work: pods on vDPA devices of an emulated card ping each other.
+    /// Show the product at work: pods and a virtual machine ping each other over vDPA.
     ///
-    /// Brings the lab up, installs Ringway's chart, carves the card by a DevicePolicy, and starts
-    /// pods that ask for its devices. Ends with a table. Exit status 0 only if no ping was lost.
+    /// Brings the lab up, installs Ringway's chart, carves an emulated card by a DevicePolicy,
+    /// starts pods and a virtual machine that ask for its devices, and ends with a table. Exit
+    /// status 0 only if no ping was lost.
     Demo(demo::Options),
     /// Say whether the lab is up, and how fast it booted. Exit status 1 if it is not up.
     Status,

@@ -19,9 +19,8 @@ const NAMESPACE: &str = "ringway-system";
 
 /// The product's image, with a tag of its content: another content is another image to Kubernetes.
 pub(crate) fn image(place: &Place, progress: &Progress) -> Result<Image> {
-    let names = product::BINARIES.map(|(binary, _)| binary);
-    let binaries = product::build(place, progress, &names)?;
-    let files = binaries.iter().zip(names);
+    let binaries = product::build(place, progress, &product::BINARIES)?;
+    let files = binaries.iter().zip(product::BINARIES);
     Ok(Image {
         name: format!("ringway:{}", tag(&binaries)?),
         entry: vec!["/bin/ringway-kubevirt".into()],
@@ -32,10 +31,7 @@ pub(crate) fn image(place: &Place, progress: &Progress) -> Result<Image> {
 
 /// Brings the image to the node, and installs the chart with it.
 pub(crate) fn product(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Result<()> {
-    progress.step("bring the image to the node", || {
-        image.write(&lab.share().join("ringway.tar"))?;
-        lab.node.run("/opt/bin/ctr -n k8s.io images import /lab/ringway.tar && rm /lab/ringway.tar")
-    })?;
+    progress.step("bring the image to the node", || import(lab, image))?;
     let (_, tag) = image.name.split_once(':').context("an image has a tag")?;
     progress.step("helm install", || {
         let mut helm = lab.helm();
@@ -48,6 +44,13 @@ pub(crate) fn product(place: &Place, lab: &Lab, image: &Image, progress: &Progre
             .args(["--set", &format!("image.tag={tag}")]);
         run::output(helm).map(drop).with_context(|| state(lab))
     })
+}
+
+/// Makes an image known to the node's container runtime.
+pub(crate) fn import(lab: &Lab, image: &Image) -> Result<()> {
+    image.write(&lab.share().join("image.tar"))?;
+    lab.node.run("/opt/bin/ctr -n k8s.io images import /lab/image.tar && rm /lab/image.tar")?;
+    Ok(())
 }
 
 /// Carves the virtio card and waits until its functions can be asked for.

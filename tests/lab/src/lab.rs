@@ -38,6 +38,8 @@ pub(crate) struct Lab {
     pub(crate) cluster: Cluster,
     /// Its measured speed.
     pub(crate) pace: Pace,
+    /// The root that its node's disk was made from.
+    pub(crate) node_root: PathBuf,
     helm: PathBuf,
     place: Place,
 }
@@ -51,6 +53,7 @@ struct Ready {
     key: PathBuf,
     kubectl: PathBuf,
     helm: PathBuf,
+    node_root: PathBuf,
 }
 
 impl Lab {
@@ -91,7 +94,14 @@ impl Lab {
         let pace = Pace::of_boot(Duration::from_secs_f64(ready.boot_seconds));
         let node = Node::new(place, &ready.key, &holder);
         let cluster = Cluster::of(place, &holder, &ready.kubectl);
-        Some(Self { node, cluster, pace, helm: ready.helm, place: place.clone() })
+        Some(Self {
+            node,
+            cluster,
+            pace,
+            node_root: ready.node_root,
+            helm: ready.helm,
+            place: place.clone(),
+        })
     }
 
     /// This checkout's lab, or an error that says how to get one.
@@ -170,10 +180,19 @@ impl Lab {
             disk: parts.disk.key.clone(),
             key,
             helm: parts.helm(),
+            node_root: parts.node.path("root"),
             kubectl: parts.kubectl(),
         };
         fs::write(ready_file(place), serde_json::to_vec_pretty(&ready)?)?;
-        Ok((Self { node, cluster, pace, helm: ready.helm, place: place.clone() }, lease))
+        let lab = Self {
+            node,
+            cluster,
+            pace,
+            node_root: ready.node_root,
+            helm: ready.helm,
+            place: place.clone(),
+        };
+        Ok((lab, lease))
     }
 }
 

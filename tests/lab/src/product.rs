@@ -9,13 +9,11 @@ use crate::place::Place;
 use crate::progress::Progress;
 use crate::run;
 
-/// Which packages' binaries go to a node, by binary.
-pub(crate) const BINARIES: [(&str, &str); 4] = [
-    ("ringway", "ringway"),
-    ("ringway-agent", "ringway-agent"),
-    ("ringway-device-plugin", "ringway-device-plugin"),
-    ("ringway-operator", "ringway-operator"),
-];
+/// What the product's image holds; each binary's package has its name.
+pub(crate) const BINARIES: [&str; 5] =
+    ["ringway", "ringway-agent", "ringway-device-plugin", "ringway-kubevirt", "ringway-operator"];
+/// The stand-in launcher of the example's virtual machine.
+pub(crate) const LAUNCHER: &str = "ringway-launcher";
 
 /// Builds all of them and says where some are, in the order asked for.
 ///
@@ -24,8 +22,8 @@ pub(crate) const BINARIES: [(&str, &str); 4] = [
 pub(crate) fn build(place: &Place, progress: &Progress, binaries: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = run::cargo(place);
     command.args(["build", "--profile", "lab", "--message-format=json-render-diagnostics"]);
-    for (binary, package) in BINARIES {
-        command.args(["--package", package, "--bin", binary]);
+    for binary in BINARIES.iter().chain([&LAUNCHER]) {
+        command.args(["--package", binary, "--bin", binary]);
     }
     let messages = progress
         .step("compile the product", || run::output(run::limited(&command, run::COMPILE)))?;

@@ -1,14 +1,19 @@
-//! `cargo lab demo`: from nothing to pods that talk over vDPA, and a table of what there is.
+//! `cargo lab demo`: from nothing to pods and a virtual machine that talk over vDPA, and a table of
+//! what there is.
 
+mod vm;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::deploy;
 use crate::image::Image;
 use crate::lab::{self, Lab, Wish};
 use crate::place::Place;
+use crate::product;
 use crate::progress::{Progress, seconds};
 use crate::table::table;
 
@@ -48,9 +53,10 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     let progress = Progress::new();
     progress.say(&format!("the lab {}: parts in {}", place.name, place.cache.display()));
     let image = deploy::image(place, &progress)?;
+    let launcher = product::build(place, &progress, &[product::LAUNCHER])?.remove(0);
     let (lab, lease) = Lab::up(place, &progress, Wish::default())?;
     let was_up = lease.is_none();
-    let result = example(place, &lab, &image, &progress);
+    let result = example(place, &lab, &image, launcher, &progress);
     match lease {
         Some(lease) if options.keep => lease.keep()?,
         Some(lease) => {
@@ -75,7 +81,13 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     Ok(if lossless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn example(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Result<(String, bool)> {
+fn example(
+    place: &Place,
+    lab: &Lab,
+    image: &Image,
+    launcher: PathBuf,
+    progress: &Progress,
+) -> Result<(String, bool)> {
     deploy::product(place, lab, image, progress)?;
     deploy::policy(place, lab, progress)?;
     progress.step("start two pods", || {
@@ -89,13 +101,22 @@ fn example(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Resu
             })
             .with_context(|| why_not(lab))
     })?;
-    let ends: Vec<End> = PODS.iter().map(|pod| end(lab, pod)).collect::<Result<_>>()?;
+    let mut ends: Vec<End> = PODS.iter().map(|pod| end(lab, pod)).collect::<Result<_>>()?;
     let mut pings = Vec::new();
     for (from, to) in [(0, 1), (1, 0)] {
         let what = format!("ping {} from {}", ends[to].name, ends[from].name);
         let ping = progress.step(&what, || ping(lab, &ends[from].name, &ends[to].ip))?;
         pings.push((from, to, ping));
     }
+    ends.push(progress.step("start a virtual machine", || {
+        let launcher = vm::image(place, lab, launcher)?;
+        deploy::import(lab, &launcher)?;
+        let targets: Vec<_> = ends.iter().map(|end| end.ip.as_str()).collect();
+        vm::start(place, lab, &image.name, &targets)
+    })?);
+    let figures = progress.step("boot it, and let it ping both pods", || vm::finish(lab))?;
+    ensure!(figures.len() == PODS.len(), "the machine pinged {} of {}", figures.len(), PODS.len());
+    pings.extend(figures.into_iter().enumerate().map(|(to, ping)| (PODS.len(), to, ping)));
     let lossless = pings.iter().all(|(_, _, ping)| ping.received == ping.sent && ping.sent > 0);
     Ok((render(&ends, &pings), lossless))
 }
