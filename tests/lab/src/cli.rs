@@ -79,7 +79,8 @@ enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
-    /// Run the tests: style and hermetic ones first, then those on the node's kernel.
+    /// Run the tests: style and hermetic ones first, then those on the node's kernel and in its
+    /// cluster.
     ///
     /// Brings the lab up if a selected test needs it, and takes down only what it brought up.
     /// Shows each test's name and time as it ends. The last line is `N passed, N failed`.

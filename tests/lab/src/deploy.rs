@@ -46,6 +46,14 @@ pub(crate) fn product(place: &Place, lab: &Lab, image: &Image, progress: &Progre
     })
 }
 
+/// `helm test`: the product's own word on whether it works.
+pub(crate) fn helm_test(lab: &Lab) -> std::process::Command {
+    let mut helm = lab.helm();
+    helm.args(["test", "ringway", "--namespace", NAMESPACE, "--logs"]);
+    helm.arg(format!("--timeout={:.0}s", 120.0 * lab.pace.factor()));
+    helm
+}
+
 /// Makes an image known to the node's container runtime.
 pub(crate) fn import(lab: &Lab, image: &Image) -> Result<()> {
     image.write(&lab.share().join("image.tar"))?;

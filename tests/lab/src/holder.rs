@@ -37,21 +37,27 @@ pub(crate) struct Lease {
 impl Holder {
     /// Starts the holder of a new lab.
     pub(crate) fn start(place: &Place) -> Result<(Self, Lease)> {
+        fs::create_dir_all(&place.state)?;
+        // not our own standard error: whoever reads it would wait for the lab's end
+        let log = fs::File::create(place.state.join("holder.log"))?;
         let mut child = Command::new("setsid")
             .args(["unshare", "--net", "--pid", "--mount", "--fork", "--kill-child=KILL"])
             .args(["--mount-proc", "--", "sh", "-c", FIRST])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .context("start the lab's namespaces")?;
         let mut answer = String::new();
         let stdout = child.stdout.take().context("the holder has an output")?;
         BufReader::new(stdout).read_line(&mut answer)?;
-        ensure!(answer == "ready\n", "the lab's first process did not get ready");
+        ensure!(
+            answer == "ready\n",
+            "the lab's first process did not get ready: {}",
+            fs::read_to_string(place.state.join("holder.log")).unwrap_or_default()
+        );
         let input = child.stdin.take();
         let holder = Self::first_child_of(child.id())?;
-        fs::create_dir_all(&place.state)?;
         fs::write(holder_file(place), serde_json::to_vec(&holder)?)?;
         Ok((holder, Lease { child, input }))
     }

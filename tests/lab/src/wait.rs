@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+/// Between two looks.
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(3);
+
 /// How much slower than a 20-second boot this machine is: every deadline is multiplied by it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Pace(f64);
@@ -33,7 +37,8 @@ impl Pace {
         limit: Duration,
         mut state: impl FnMut() -> Result<Option<T>>,
     ) -> Result<T> {
-        let deadline = Instant::now() + limit.mul_f64(self.0);
+        let began = Instant::now();
+        let deadline = began + limit.mul_f64(self.0);
         loop {
             if let Some(value) = state()? {
                 return Ok(value);
@@ -41,7 +46,9 @@ impl Pace {
             if Instant::now() >= deadline {
                 bail!("{what}: not so within {:.0} s", limit.mul_f64(self.0).as_secs_f64());
             }
-            thread::sleep(Duration::from_millis(200));
+            // what is long in coming need not be asked for five times a second: asking costs CPU
+            // that an emulated node could use
+            thread::sleep((began.elapsed() / 20).clamp(SHORTEST, LONGEST));
         }
     }
 }

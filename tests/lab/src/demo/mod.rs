@@ -12,14 +12,14 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::deploy;
 use crate::image::Image;
 use crate::lab::{self, Lab, Wish};
+use crate::network_info::NETWORK_STATUS;
 use crate::place::Place;
 use crate::product;
 use crate::progress::{Progress, seconds};
 use crate::table::table;
 
-/// The pods of the example, and the annotation in which Multus says what it attached.
+/// The pods of the example.
 const PODS: [&str; 2] = ["rings-a", "rings-b"];
-const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 /// How often each pings each.
 const PINGS: u32 = 10;
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{End, NETWORK_STATUS, Ping, end};
+use super::{End, Ping, end};
 use crate::guest;
 use crate::image::Image;
 use crate::lab::Lab;
-use crate::network_info::{NETWORK_INFO, network_info};
+use crate::network_info::{NETWORK_INFO, NETWORK_STATUS, network_info};
 use crate::place::Place;
 
 /// The pod, and the network of its interface (assets/vm-pod.yaml).

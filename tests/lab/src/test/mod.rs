@@ -18,7 +18,7 @@ use crate::test::rings::Rings;
 /// What `cargo lab test` may be asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A ring (style, hermetic, kernel) or a part of a test's name; none runs everything
+    /// A ring (style, hermetic, kernel, cluster) or a part of a test's name; none runs everything
     filter: Option<String>,
     /// Name the selected tests without running them
     #[arg(long)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::deploy;
 use crate::lab::{self, Lab, Wish};
 use crate::place::Place;
 use crate::product::{self, Artifact};
@@ -16,7 +17,7 @@ use crate::store::{Key, Store};
 use crate::test::case::{Case, Outcome};
 
 /// The rings in the order they run.
-const RINGS: [&str; 3] = ["style", "hermetic", "kernel"];
+const RINGS: [&str; 4] = ["style", "hermetic", "kernel", "cluster"];
 /// The package whose tests run in the node, by its directory.
 const KERNEL_TESTS: &str = "tests/kernel";
 /// What the tests on the node call.
@@ -25,6 +26,8 @@ const NODE_BINARIES: [&str; 2] = ["ringway", "ringway-agent"];
 const CARGO_DENY: &str = "0.20.2";
 /// No hermetic test takes so long; a kernel test may, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The example boots a machine in an emulated machine.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(1200);
 
 /// A test with the command that runs it on the host; kernel tests get theirs when the lab is up.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ pub(crate) struct Rings {
     style: Vec<Case>,
     hermetic: Vec<Planned>,
     kernel: Vec<Planned>,
+    cluster: Vec<Case>,
 }
 
 impl Rings {
@@ -50,6 +54,13 @@ impl Rings {
         if wanted("style") {
             rings.style = ["fmt", "clippy", "deny"]
                 .map(|test| case("style", "workspace", test))
+                .into_iter()
+                .filter(|case| case.selected(filter))
+                .collect();
+        }
+        if wanted("cluster") {
+            rings.cluster = ["example", "helm"]
+                .map(|test| case("cluster", "lab", test))
                 .into_iter()
                 .filter(|case| case.selected(filter))
                 .collect();
@@ -68,7 +79,7 @@ impl Rings {
     /// The names of all selected tests.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         let planned = self.hermetic.iter().chain(&self.kernel).map(|p| &p.case);
-        self.style.iter().chain(planned).map(Case::name)
+        self.style.iter().chain(planned).chain(&self.cluster).map(Case::name)
     }
 
     /// Runs them, ring by ring.
@@ -85,7 +96,7 @@ impl Rings {
             outcomes.push(outcome);
         }
         outcomes.extend(self.run_hermetic(show));
-        if !self.kernel.is_empty() {
+        if !self.kernel.is_empty() || !self.cluster.is_empty() {
             // all that is compiled is compiled before anything runs
             let binaries = product::build(place, progress, &NODE_BINARIES)?;
             let (lab, lease) = Lab::up(place, progress, Wish::default())?;
@@ -93,6 +104,7 @@ impl Rings {
                 lab.install(path, binary)?;
             }
             outcomes.extend(self.run_kernel(&lab, show)?);
+            outcomes.extend(self.run_cluster(&lab, show)?);
             drop(lab);
             if lease.is_some() {
                 drop(lease);
@@ -141,6 +153,31 @@ impl Rings {
             );
             let command = run::limited(&lab.node.command([inside]), LIMIT.mul_f64(pace));
             let outcome = planned.case.run(command, || console.broken());
+            show(&outcome);
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+}
+
+impl Rings {
+    /// After the kernel's tests, which leave the card at rest.
+    fn run_cluster(&self, lab: &Lab, show: &dyn Fn(&Outcome)) -> Result<Vec<Outcome>> {
+        let mut console = lab.console();
+        console.broken();
+        let mut outcomes = Vec::new();
+        for case in &self.cluster {
+            let command = match case.test.as_str() {
+                // pods and a virtual machine; a ping that loses anything fails it
+                "example" => {
+                    let mut demo = Command::new(std::env::current_exe()?);
+                    demo.args(["demo", "--keep"]);
+                    demo
+                }
+                _ => deploy::helm_test(lab),
+            };
+            let limit = CLUSTER_LIMIT.mul_f64(lab.pace.factor());
+            let outcome = case.run(run::limited(&command, limit), || console.broken());
             show(&outcome);
             outcomes.push(outcome);
         }
