@@ -17,6 +17,10 @@ use crate::place::Place;
 const POD: &str = "vm";
 const INTERFACE: &str = "rings";
 const ADDRESS: &str = "10.88.0.50";
+/// A machine in an emulated machine: its kernel alone takes minutes.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// libvirt's start before it, and the launcher's own words about its end.
+const MARGIN: Duration = Duration::from_secs(180);
 
 /// The stand-in launcher's image: the launcher, a guest, and who runs it.
 pub(super) fn image(place: &Place, lab: &Lab, launcher: std::path::PathBuf) -> Result<Image> {
@@ -46,7 +50,11 @@ pub(super) fn image(place: &Place, lab: &Lab, launcher: std::path::PathBuf) -> R
 /// Starts the machine, and does what KubeVirt's controller does: tells the pod its network-info.
 pub(super) fn start(place: &Place, lab: &Lab, image: &str, targets: &[&str]) -> Result<End> {
     let pod = fs::read_to_string(place.asset("vm-pod.yaml")).context("read the pod")?;
-    let pod = pod.replace("@image@", image).replace("@targets@", &targets.join(" "));
+    let deadline = DEADLINE.mul_f64(lab.pace.factor()).as_secs();
+    let pod = pod
+        .replace("@image@", image)
+        .replace("@targets@", &targets.join(" "))
+        .replace("@deadline@", &deadline.to_string());
     let file = place.state.join("vm-pod.yaml");
     fs::write(&file, pod)?;
     lab.cluster.apply(&file)?;
@@ -72,8 +80,7 @@ pub(super) fn start(place: &Place, lab: &Lab, image: &str, targets: &[&str]) -> 
 
 /// Waits for the machine's end and gives what its pings said, in the order of its targets.
 pub(super) fn finish(lab: &Lab) -> Result<Vec<Ping>> {
-    // a machine in an emulated machine: its kernel alone takes minutes
-    let phase = lab.pace.until("the machine has ended", Duration::from_secs(600), || {
+    let phase = lab.pace.until("the machine has ended", DEADLINE + MARGIN, || {
         let phase = lab.cluster.get(&format!("get pod {POD} -o jsonpath={{.status.phase}}"))?;
         Ok(matches!(phase.as_str(), "Succeeded" | "Failed").then_some(phase))
     });
