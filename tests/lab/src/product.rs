@@ -47,6 +47,15 @@ pub(crate) struct Artifact {
     pub(crate) manifest_path: PathBuf,
     /// What in the package it is.
     pub(crate) target: Target,
+    /// How it was built.
+    pub(crate) profile: Profile,
+}
+
+/// How an artifact was built.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Profile {
+    /// Whether it is a program of tests. The binaries that integration tests call are not.
+    pub(crate) test: bool,
 }
 
 /// A target of a package.
@@ -75,11 +84,12 @@ mod tests {
 
     #[test]
     fn only_programs_are_taken() {
-        let messages = r#"{"reason":"compiler-artifact","executable":null,"manifest_path":"/a/Cargo.toml","target":{"name":"a"}}
-{"reason":"compiler-artifact","executable":"/t/b","manifest_path":"/b/Cargo.toml","target":{"name":"b"}}
+        let messages = r#"{"reason":"compiler-artifact","executable":null,"manifest_path":"/a/Cargo.toml","target":{"name":"a"},"profile":{"test":false}}
+{"reason":"compiler-artifact","executable":"/t/b","manifest_path":"/b/Cargo.toml","target":{"name":"b"},"profile":{"test":true}}
 {"reason":"build-finished","success":true}"#;
         let found = executables(messages).unwrap();
         assert_eq!(found.len(), 1);
+        assert!(found[0].profile.test);
         assert_eq!(found[0].executable.as_deref(), Some(std::path::Path::new("/t/b")));
     }
 }

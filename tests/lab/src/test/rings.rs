@@ -237,7 +237,8 @@ fn compile(place: &Place, progress: &Progress) -> Result<Vec<Planned>> {
     let messages =
         progress.step("compile the tests", || run::output(run::limited(&command, run::COMPILE)))?;
     let mut planned = Vec::new();
-    for Artifact { executable, manifest_path, target } in product::executables(&messages)? {
+    let tests = product::executables(&messages)?.into_iter().filter(|a| a.profile.test);
+    for Artifact { executable, manifest_path, target, .. } in tests {
         let Some(program) = executable else { continue };
         let directory = manifest_path.parent().unwrap_or(&place.checkout).to_owned();
         let kernel = directory.ends_with(KERNEL_TESTS);
