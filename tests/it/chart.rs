@@ -132,8 +132,12 @@ fn examples_read_as_our_kinds() {
     assert_eq!(ringway_operator::partition::check(&policy.spec), Ok(()));
     let network: ringway_api::DeviceNetwork =
         serde_saphyr::from_str(&read("network.yaml")).unwrap();
+    let machines: ringway_api::DeviceNetwork =
+        serde_saphyr::from_str(&read("vm-network.yaml")).unwrap();
+    for resource in [&network.spec.resource, &machines.spec.resource] {
+        assert!(policy.spec.pools.iter().any(|pool| pool.resource == *resource), "{resource}");
+    }
     let resource = &network.spec.resource;
-    assert!(policy.spec.pools.iter().any(|pool| pool.resource == *resource), "{resource}");
     let name = network.metadata.name.unwrap();
     let pods = read("pods.yaml");
     assert_eq!(pods.matches(&format!("ringway.dev/{resource}: 1")).count(), 2);

@@ -91,7 +91,7 @@ fn example(
     deploy::product(place, lab, image, progress)?;
     deploy::policy(place, lab, progress)?;
     progress.step("start two pods", || {
-        for file in ["network.yaml", "pods.yaml"] {
+        for file in ["network.yaml", "vm-network.yaml", "pods.yaml"] {
             lab.cluster.apply(&place.checkout.join("deploy/examples").join(file))?;
         }
         lab.pace

@@ -206,7 +206,7 @@ fn style(place: &Place, progress: &Progress, test: &str) -> Result<Command> {
         _ => {
             command = Command::new(cargo_deny(place, progress)?);
             command.current_dir(&place.checkout);
-            command.args(["--offline", "check", "--config", ".deny.toml"]);
+            command.args(["--offline", "--config", ".deny.toml", "check"]);
             command.args(["bans", "licenses", "sources"])
         }
     };
