@@ -146,6 +146,10 @@ fn make_as_before(links: &mut Links, link: &Link, before: &Before) -> Result<()>
         links.set_down(link.index)?;
     }
     if link.name != before.name {
+        // udev saw it come back under the pod's name, and gave it its old one as an altname.
+        if link.altnames.contains(&before.name) {
+            links.delete_altname(link.index, &before.name)?;
+        }
         rename(links, link, &before.name)?;
     }
     // Another device of the same name has an address and MTU of its own.

@@ -128,6 +128,12 @@ impl Links {
         self.change("rename link", index, request)
     }
 
+    /// Takes an altname from a link. A link cannot be renamed to an altname of its own: the kernel
+    /// answers `EEXIST` (`netdev_name_in_use`, net/core/dev.c).
+    pub fn delete_altname(&mut self, index: u32, name: &str) -> Result<()> {
+        self.change("delete altname of link", index, wire::delete_altname(index, name))
+    }
+
     /// Sets a link up.
     pub fn set_up(&mut self, index: u32) -> Result<()> {
         self.change("set up link", index, wire::set_up(index, true))

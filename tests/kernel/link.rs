@@ -97,6 +97,22 @@ fn a_taken_name_is_told_though_the_link_has_moved() {
 }
 
 #[test]
+fn a_link_takes_its_own_altname_only_once_it_is_deleted() {
+    let node = Node::at_rest();
+    let dir = simulated(&node);
+    assert!(Command::new("udevadm").args(["settle", "--timeout=60"]).status().unwrap().success());
+    let mut links = Links::open().unwrap();
+    let link = links.of_device(&dir).unwrap().unwrap();
+    let add = ["link", "property", "add", "dev", &link.name, "altname", "rw-alt"];
+    assert!(Command::new("ip").args(add).status().unwrap().success());
+    let error = links.rename(link.index, "rw-alt").unwrap_err();
+    assert_eq!(error.errno(), Some(errno::EEXIST), "{error:#}");
+    links.delete_altname(link.index, "rw-alt").unwrap();
+    links.rename(link.index, "rw-alt").unwrap();
+    assert_eq!(links.get(link.index).unwrap().name, "rw-alt");
+}
+
+#[test]
 fn the_virtio_device_is_below_what_does_dma() {
     let node = Node::at_rest();
     let (root, pf) = (&node.root, node.virtio);

@@ -39,6 +39,15 @@ fn requests() {
 }
 
 #[test]
+fn an_altname_is_deleted_by_its_own_message() {
+    let (kind, body) = delete_altname(7, "a");
+    assert_eq!(kind, 109); // RTM_DELLINKPROP
+    // IFLA_PROP_LIST, nested, with one IFLA_ALT_IFNAME
+    let list = [12, 0, 52, 0x80, 6, 0, 53, 0, b'a', 0, 0, 0];
+    assert_eq!(body, [ifinfo(7, 0, 0), list.to_vec()].concat());
+}
+
+#[test]
 fn gets_leave_statistics_out() {
     let mask = [8, 0, 29, 0, 8, 0, 0, 0]; // IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
     assert_eq!(get_index(7), (18, [ifinfo(7, 0, 0), mask.to_vec()].concat()));

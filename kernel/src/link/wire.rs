@@ -79,6 +79,13 @@ pub(super) fn rename(index: u32, name: &str) -> Request {
     set(index, vec![LinkAttribute::IfName(name.to_owned())])
 }
 
+/// `RTM_DELLINKPROP`.
+pub(super) fn delete_altname(index: u32, name: &str) -> Request {
+    let name = netlink_packet_route::link::Prop::AltIfName(name.to_owned());
+    let message = message(index, vec![LinkAttribute::PropList(vec![name])]);
+    request(RouteNetlinkMessage::DelLinkProp(message))
+}
+
 pub(super) fn set_mtu(index: u32, mtu: u32) -> Request {
     set(index, vec![LinkAttribute::Mtu(mtu)])
 }
