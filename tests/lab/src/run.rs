@@ -32,10 +32,12 @@ pub(crate) fn cargo(place: &Place) -> Command {
     command
 }
 
-/// The same command under a time limit: coreutils' `timeout` ends its process group.
+/// The same command under a time limit: coreutils' `timeout` ends its process group, then, and when
+/// we are gone.
 pub(crate) fn limited(command: &Command, limit: Duration) -> Command {
-    let mut timeout = Command::new("timeout");
-    timeout.args(["--kill-after=5", &format!("{:.0}", limit.as_secs_f64())]);
+    let mut timeout = Command::new("setpriv");
+    timeout.args(["--pdeathsig", "TERM", "timeout", "--kill-after=5"]);
+    timeout.arg(format!("{:.0}", limit.as_secs_f64()));
     timeout.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
