@@ -6,23 +6,12 @@ use std::time::Instant;
 /// How a test ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
-    /// The ring it belongs to.
-    pub(crate) ring: &'static str,
-    /// The crate and binary it is in.
-    pub(crate) suite: String,
-    /// Its path in there.
-    pub(crate) test: String,
+    /// The test.
+    pub(crate) case: Case,
     /// Wall-clock time.
     pub(crate) seconds: f64,
     /// What it said, if it failed.
     pub(crate) failure: Option<String>,
-}
-
-impl Outcome {
-    /// The whole name, by which it can be selected.
-    pub(crate) fn name(&self) -> String {
-        format!("{}/{} {}", self.ring, self.suite, self.test)
-    }
 }
 
 /// A test that can be run.
@@ -70,8 +59,7 @@ impl Case {
             (said, Some(complaint)) => Some(said.unwrap_or_default() + &complaint),
             (said, None) => said,
         };
-        let Self { ring, suite, test } = self.clone();
-        Outcome { ring, suite, test, seconds, failure }
+        Outcome { case: self.clone(), seconds, failure }
     }
 }
 

@@ -13,11 +13,11 @@ pub(crate) fn write(file: &Path, outcomes: &[Outcome]) -> Result<()> {
 }
 
 fn render(outcomes: &[Outcome]) -> Result<String> {
-    let mut rings: Vec<_> = outcomes.iter().map(|o| o.ring).collect();
+    let mut rings: Vec<_> = outcomes.iter().map(|o| o.case.ring).collect();
     rings.dedup();
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     for ring in rings {
-        let mine: Vec<_> = outcomes.iter().filter(|o| o.ring == ring).collect();
+        let mine: Vec<_> = outcomes.iter().filter(|o| o.case.ring == ring).collect();
         let failures = mine.iter().filter(|o| o.failure.is_some()).count();
         let time: f64 = mine.iter().map(|o| o.seconds).sum();
         let tests = mine.len();
@@ -35,7 +35,7 @@ fn render(outcomes: &[Outcome]) -> Result<String> {
 }
 
 fn case(xml: &mut String, outcome: &Outcome) -> Result<()> {
-    let (suite, test) = (escape(&outcome.suite), escape(&outcome.test));
+    let (suite, test) = (escape(&outcome.case.suite), escape(&outcome.case.test));
     let time = outcome.seconds;
     write!(xml, "    <testcase classname=\"{suite}\" name=\"{test}\" time=\"{time:.3}\"")?;
     match &outcome.failure {
@@ -65,13 +65,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test::case::Case;
 
     #[test]
     fn failures_are_counted_and_escaped() {
         let outcome = |test: &str, failure: Option<&str>| Outcome {
-            ring: "kernel",
-            suite: "s".into(),
-            test: test.into(),
+            case: Case { ring: "kernel", suite: "s".into(), test: test.into() },
             seconds: 0.5,
             failure: failure.map(str::to_owned),
         };

@@ -47,7 +47,7 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
 /// One line per test as it ends; a failure's output below it.
 fn show(outcome: &Outcome) {
     let word = if outcome.failure.is_none() { "ok    " } else { "FAILED" };
-    let mut text = format!("{word} {:>7.2} s  {}\n", outcome.seconds, outcome.name());
+    let mut text = format!("{word} {:>7.2} s  {}\n", outcome.seconds, outcome.case.name());
     if let Some(failure) = &outcome.failure {
         for line in failure.lines() {
             text += &format!("       | {line}\n");
@@ -59,7 +59,7 @@ fn show(outcome: &Outcome) {
 fn total(outcomes: &[Outcome]) -> ExitCode {
     let failed: Vec<_> = outcomes.iter().filter(|o| o.failure.is_some()).collect();
     for outcome in &failed {
-        eprintln!("failed: {}", outcome.name());
+        eprintln!("failed: {}", outcome.case.name());
     }
     println!("{} passed, {} failed", outcomes.len() - failed.len(), failed.len());
     if failed.is_empty() && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
