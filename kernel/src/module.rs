@@ -7,6 +7,7 @@
 use std::{
     ffi::CStr,
     fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,7 @@ use crate::{
 };
 
 mod dependencies;
+mod packages;
 
 /// The largest `modules.dep` read; a distribution's has about 600 KiB.
 const LONGEST_LIST: u64 = 16 << 20;
@@ -32,8 +34,12 @@ const COMPRESSED_FILE: i32 = 4;
 /// initialization runs.
 pub fn load(root: &Root, name: &str) -> Result<()> {
     let release = system::uname().release().to_string_lossy().into_owned();
-    for file in missing(root, &release, name)? {
-        insert(&file)?;
+    load_for(root, &release, name)
+}
+
+fn load_for(root: &Root, release: &str, name: &str) -> Result<()> {
+    for file in missing(root, release, name)? {
+        insert(&file).map_err(|refusal| refused(name, release, &file, refusal))?;
     }
     Ok(())
 }
@@ -72,10 +78,17 @@ fn missing(root: &Root, release: &str, name: &str) -> Result<Vec<PathBuf>> {
     Err(absent(name, release))
 }
 
-fn insert(path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(|source| Error::io("open module", path, source))?;
-    let compressed = path.extension().is_some_and(|extension| extension != "ko");
-    let flags = if compressed { COMPRESSED_FILE } else { 0 };
+/// Why a module's file is not in the kernel.
+enum Refusal {
+    /// It could not even be opened.
+    Open(std::io::Error),
+    /// The kernel did not take it.
+    Insert(Errno),
+}
+
+fn insert(path: &Path) -> Result<(), Refusal> {
+    let file = File::open(path).map_err(Refusal::Open)?;
+    let flags = if is_compressed(path) { COMPRESSED_FILE } else { 0 };
     const NO_PARAMETERS: &CStr = c"";
     match system::finit_module(&file, NO_PARAMETERS, flags) {
         Ok(()) => {
@@ -84,8 +97,12 @@ fn insert(path: &Path) -> Result<()> {
         }
         // Somebody else was faster.
         Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(refused(path, compressed, error)),
+        Err(error) => Err(Refusal::Insert(error)),
     }
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension != "ko")
 }
 
 fn no_modules(name: &str, list: &Path) -> Error {
@@ -98,22 +115,39 @@ fn no_modules(name: &str, list: &Path) -> Error {
 }
 
 fn absent(name: &str, release: &str) -> Error {
-    let reason = format!(
-        "kernel {release} is installed without it; Ubuntu has it in linux-modules-extra-{release} \
-         (from 6.17 in linux-modules-{release}), the RHEL family in kernel-modules-extra; Debian \
-         builds of the vDPA modules only vdpa, vduse, vhost_vdpa and virtio_vdpa (from 6.12), \
-         others must be built from linux-source"
-    );
+    let from = packages::usual(&dependencies::normal(name), release);
+    let reason = format!("kernel {release} is installed without it: {from}");
     Error::Module { name: name.to_owned(), reason }
 }
 
-/// The kernel's errno in words (kernel/module/main.c, kernel/module/decompress.c).
-fn refused(path: &Path, compressed: bool, error: Errno) -> Error {
-    let name = dependencies::name(&path.to_string_lossy());
+/// The error of a file of a module, or of one that it needs.
+fn refused(name: &str, release: &str, path: &Path, refusal: Refusal) -> Error {
+    let own = dependencies::name(&path.to_string_lossy());
+    let words = match refusal {
+        Refusal::Open(error) if error.kind() == ErrorKind::NotFound => format!(
+            "{} is in modules.dep but not there; install it again and run depmod: {}",
+            path.display(),
+            packages::usual(&own, release)
+        ),
+        Refusal::Open(error) => format!("open {}: {error}", path.display()),
+        Refusal::Insert(errno) => not_taken(path, &own, errno),
+    };
+    let reason = match own == dependencies::normal(name) {
+        true => words,
+        false => format!("it needs {own}: {words}"),
+    };
+    Error::Module { name: name.to_owned(), reason }
+}
+
+/// The kernel's errno in words (`load_module` and `module_sig_check`, kernel/module/main.c and
+/// signing.c; kernel/module/decompress.c).
+fn not_taken(path: &Path, name: &str, error: Errno) -> String {
     let file = path.display();
     let number = error.raw_os_error();
     let words = match number {
-        errno::EINVAL | errno::EOPNOTSUPP | ENOEXEC | EBADMSG if compressed => format!(
+        // Before 5.17 the flag is unknown, later kernels may be built without decompression or for
+        // another format.
+        errno::EINVAL | errno::EOPNOTSUPP if is_compressed(path) => format!(
             "the kernel cannot decompress {file}; load it on the host with `modprobe {name}`, or \
              decompress the file and run depmod"
         ),
@@ -121,7 +155,7 @@ fn refused(path: &Path, compressed: bool, error: Errno) -> Error {
             "not allowed to insert {file}: the capability SYS_MODULE is missing, or Secure Boot's \
              lockdown wants a signature"
         ),
-        ENOKEY | EKEYREJECTED => {
+        EBADMSG | ENOKEY | EKEYREJECTED => {
             format!("{file} has no signature that the kernel trusts; sign it or enrol its key")
         }
         errno::ENOENT | ENOEXEC => {
@@ -129,12 +163,12 @@ fn refused(path: &Path, compressed: bool, error: Errno) -> Error {
         }
         _ => format!("insert {file}"),
     };
-    Error::Module { name, reason: format!("{words}: {}", crate::error::errno_text(number)) }
+    format!("{words}: {}", crate::error::errno_text(number))
 }
 
 /// Executable format error.
 const ENOEXEC: i32 = 8;
-/// Not a message of that format: what a wrong compression can give.
+/// Bad message: a signature that cannot be read.
 const EBADMSG: i32 = 74;
 /// Required key not available.
 const ENOKEY: i32 = 126;

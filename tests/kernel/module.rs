@@ -53,5 +53,5 @@ fn a_compressed_module_is_decompressed_by_the_kernel() {
 fn a_module_that_is_not_there_is_told_with_its_package() {
     let node = Node::at_rest();
     let error = module::load(&node.root, "mlx5_vdpa_of_nobody").unwrap_err().to_string();
-    assert!(error.contains("mlx5_vdpa_of_nobody") && error.contains("modules-extra"), "{error}");
+    assert!(error.contains("mlx5_vdpa_of_nobody") && error.contains("linux-source"), "{error}");
 }

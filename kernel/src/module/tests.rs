@@ -64,10 +64,9 @@ fn a_module_that_comes_or_goes_is_not_loaded() {
 
 #[test]
 fn a_missing_module_names_its_package() {
-    let error = missing(&tree().root(), "6.12", "mlx5_vdpa").unwrap_err().to_string();
-    assert!(error.starts_with("load module mlx5_vdpa: kernel 6.12 is installed without it"));
-    assert!(error.contains("linux-modules-extra-6.12"), "{error}");
-    assert!(error.contains("kernel-modules-extra"), "{error}");
+    let error = missing(&tree().root(), "6.12", "mlx5-vdpa").unwrap_err().to_string();
+    assert!(error.starts_with("load module mlx5-vdpa: kernel 6.12 is installed without it: look"));
+    assert!(error.contains("linux-modules-extra"), "{error}");
 }
 
 #[test]
@@ -77,17 +76,33 @@ fn another_kernels_modules_are_no_help() {
 }
 
 #[test]
+fn a_listed_file_that_is_not_there_is_a_missing_module() {
+    let error = load_for(&tree().root(), "6.12", "vp_vdpa").unwrap_err();
+    assert!(matches!(&error, Error::Module { name, .. } if name == "vp_vdpa"), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("load module vp_vdpa: it needs vdpa: /"), "{text}");
+    assert!(text.contains("vdpa.ko.xz is in modules.dep but not there"), "{text}");
+    assert!(text.contains("linux-modules-extra"), "{text}");
+}
+
+#[test]
 fn refusals_say_what_to_do() {
     let check = |file: &str, error: Errno, expected: &str| {
-        let path = Path::new(file);
-        let compressed = !file.ends_with(".ko");
-        let text = refused(path, compressed, error).to_string();
-        assert!(text.contains(expected), "{text}");
+        let error = refused("vdpa", "6.12", Path::new(file), Refusal::Insert(error));
+        let text = error.to_string();
+        assert!(text.starts_with("load module vdpa: ") && text.contains(expected), "{text}");
     };
-    check("/m/vdpa.ko.zst", Errno::OPNOTSUPP, "`modprobe vdpa`");
+    check("/m/vdpa.ko.zst", Errno::OPNOTSUPP, "cannot decompress /m/vdpa.ko.zst");
     check("/m/vdpa.ko.zst", Errno::INVAL, "`modprobe vdpa`");
     check("/m/vdpa.ko", Errno::INVAL, "load module vdpa: insert /m/vdpa.ko: Invalid argument");
-    check("/m/vdpa.ko", Errno::PERM, "SYS_MODULE");
+    check("/m/vdpa.ko", Errno::PERM, "SYS_MODULE is missing, or Secure Boot's lockdown");
     check("/m/vdpa.ko.xz", Errno::KEYREJECTED, "no signature");
+    check("/m/vdpa.ko.xz", Errno::NOKEY, "no signature");
+    check("/m/vdpa.ko", Errno::BADMSG, "no signature");
     check("/m/vdpa.ko", Errno::NOENT, "does not fit the running kernel");
+    check("/m/vdpa.ko.xz", Errno::NOEXEC, "/m/vdpa.ko.xz does not fit the running kernel");
+    check("/m/vringh.ko", Errno::NOEXEC, "it needs vringh: /m/vringh.ko does not fit");
+    let denied = Refusal::Open(ErrorKind::PermissionDenied.into());
+    let text = refused("vdpa", "6.12", Path::new("/m/vdpa.ko"), denied).to_string();
+    assert_eq!(text, "load module vdpa: open /m/vdpa.ko: permission denied");
 }

@@ -9,6 +9,7 @@ use ringway_kernel::inventory::{
     Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
 };
 use ringway_kernel::pci::{Address, Ids};
+use ringway_kernel::testing::Tree;
 use ringway_kernel::vdpa::{Classes, Handle, ManagementDevice};
 use ringway_kernel::vdpa_bus::{CharDevice, Driver};
 use ringway_kernel::{Error, Result};
@@ -23,6 +24,8 @@ pub(crate) const PF: &str = "0000:01:00.0";
 pub(crate) struct Fake {
     pub(crate) observed: Observed,
     pub(crate) done: Vec<Step>,
+    /// Modules that are not installed.
+    pub(crate) absent: Vec<&'static str>,
 }
 
 pub(crate) fn pf() -> Address {
@@ -52,7 +55,7 @@ impl Fake {
             notes: vec![],
         };
         let observed = Observed { inventory, modules: BTreeSet::new(), vdpa_autoprobe: None };
-        Self { observed, done: vec![] }
+        Self { observed, done: vec![], absent: vec![] }
     }
 
     pub(crate) fn card(&mut self) -> &mut Parent {
@@ -147,7 +150,10 @@ impl Fake {
         Ok(())
     }
 
-    fn load(&mut self, module: &'static str) {
+    fn load(&mut self, module: &'static str) -> Result<()> {
+        if self.absent.contains(&module) {
+            return load_from_nothing(module);
+        }
         self.observed.modules.insert(module);
         self.observed.inventory.vdpa_family = VdpaFamily::Present;
         self.observed.vdpa_autoprobe.get_or_insert(true);
@@ -162,7 +168,16 @@ impl Fake {
                 vdpa: vec![],
             }];
         }
+        Ok(())
     }
+}
+
+/// The real loader's answer where the running kernel has no modules at all.
+fn load_from_nothing(module: &str) -> Result<()> {
+    let tree = Tree::new("");
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    tree.write(&format!("lib/modules/{release}/modules.dep"), "");
+    ringway_kernel::module::load(&tree.root(), module)
 }
 
 impl Node for Fake {
@@ -173,7 +188,7 @@ impl Node for Fake {
     fn apply(&mut self, step: &Step) -> Result<()> {
         self.done.push(step.clone());
         match step {
-            Step::LoadModule(module) => self.load(module),
+            Step::LoadModule(module) => self.load(module)?,
             Step::SetUplinkMtu { mtu, .. } => self.card().netdevs[0].mtu = *mtu,
             Step::RaiseUplink { .. } => self.card().netdevs[0].up = true,
             Step::SetFunctionAutoprobe { on, .. } => self.card().drivers_autoprobe = *on,

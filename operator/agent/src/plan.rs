@@ -108,21 +108,19 @@ impl Plan {
         self.refusals.push(Refusal { parent, function: Some(index), reason, message });
     }
 
-    /// Modules and settings of the bus, on which every vDPA device builds.
+    /// Modules and settings of the bus, on which every vDPA device builds. Each parent plans its
+    /// own, so that what fails for one keeps no other from what it needs.
     fn bus(&mut self, parent: &Parent, module: &'static str, observed: &Observed) {
         let drivers = [Attach::VhostVdpa, Attach::VirtioVdpa]
             .into_iter()
             .filter(|attach| parent.pools.iter().any(|pool| pool.attach == *attach))
             .map(|attach| driver(attach).name());
         for module in ["vdpa", module].into_iter().chain(drivers) {
-            let step = Step::LoadModule(module);
-            let planned = self.steps.iter().any(|planned| planned.step == step);
-            if !observed.modules.contains(module) && !planned {
-                self.parent_step(&parent.name, &[], step);
+            if !observed.modules.contains(module) {
+                self.parent_step(&parent.name, &[], Step::LoadModule(module));
             }
         }
-        let planned = self.steps.iter().any(|planned| planned.step == Step::StopVdpaAutoprobe);
-        if observed.vdpa_autoprobe != Some(false) && !planned {
+        if observed.vdpa_autoprobe != Some(false) {
             self.parent_step(&parent.name, &[], Step::StopVdpaAutoprobe);
         }
     }

@@ -60,9 +60,8 @@ pub fn reconcile(
         let (mut waits, mut progress) = (Vec::new(), false);
         let mut held: Vec<Planned> = Vec::new();
         for planned in &plan.steps {
-            let failed = failures.iter().map(|(failed, _)| failed);
-            if failed.clone().any(|earlier| builds_on(planned, earlier)) {
-                waits.push("waits for a step that failed".to_owned());
+            if let Some(why) = failed(planned, &failures) {
+                waits.push(why);
                 continue;
             }
             if held.iter().any(|earlier| builds_on(planned, earlier)) {
@@ -90,8 +89,8 @@ pub fn reconcile(
                 }
                 Err(error) => {
                     warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
-                    waits.push(format!("failed: {}", chain(&error)));
                     failures.push((planned.clone(), error));
+                    waits.extend(failed(planned, &failures));
                 }
             }
         }
@@ -102,15 +101,25 @@ pub fn reconcile(
     bail!("the node does not become as wanted: every pass finds steps to do")
 }
 
+/// Why a step is not done again, or not at all, after the failures so far.
+fn failed(planned: &Planned, failures: &[(Planned, ringway_kernel::Error)]) -> Option<String> {
+    if let Some((_, error)) = failures.iter().find(|(failed, _)| failed == planned) {
+        return Some(format!("failed: {}", chain(error)));
+    }
+    let in_vain = failures.iter().any(|(failed, _)| builds_on(planned, failed));
+    in_vain.then(|| "waits for a step that failed".to_owned())
+}
+
 /// Whether a step makes sense only after an earlier one of the same plan.
 fn builds_on(step: &Planned, earlier: &Planned) -> bool {
     step.parent == earlier.parent
         && (earlier.function.is_none() || step.function == earlier.function)
 }
 
-/// After these the node has things that the plan could only name by their index.
+/// After these the rest of the plan is out of date: the node has things that it could only name by
+/// their index, or another parent's plan has the same step.
 fn reveals(step: &Step) -> bool {
-    matches!(step, Step::SetFunctionCount { .. } | Step::LoadModule(_))
+    matches!(step, Step::SetFunctionCount { .. } | Step::LoadModule(_) | Step::StopVdpaAutoprobe)
 }
 
 /// Notes what a step is about to change for the first time; says whether anything is new.

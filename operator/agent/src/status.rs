@@ -5,6 +5,7 @@ use ringway_api::conditions::{AWAITING_DISRUPTION, DEGRADED, PROGRESSING, READY,
 use ringway_api::node_devices::{
     FunctionStatus, Identity, NodeDevicesStatus, ParentStatus, StepStatus, Summary,
 };
+use ringway_kernel::Error;
 use ringway_kernel::inventory::{Parent as Found, VdpaDevice};
 
 use crate::cards;
@@ -191,18 +192,7 @@ fn conditions(
     last: &[Condition],
     now: &Time,
 ) -> Vec<Condition> {
-    let degraded =
-        report.plan.refusals.first().map(|r| (r.reason, r.message.clone())).or_else(|| {
-            report.failures.first().map(|(planned, error)| {
-                let reason = match error {
-                    ringway_kernel::Error::Module { .. } => Reason::ModuleMissing,
-                    ringway_kernel::Error::Deadline { .. }
-                    | ringway_kernel::Error::Stuck { .. } => Reason::CallStuck,
-                    _ => Reason::StepFailed,
-                };
-                (reason, format!("{}: {}: {}", planned.parent, planned.step, chain(error)))
-            })
-        });
+    let degraded = degraded(report);
     let held = report.plan.steps.iter().zip(&report.waits).find(|(s, _)| !s.disturbs.is_empty());
     let awaiting = held.filter(|_| degraded.is_none()).map(|(planned, wait)| {
         (Reason::DeviceHeld, format!("{}: {}: {wait}", planned.parent, planned.step))
@@ -242,6 +232,42 @@ fn conditions(
         }
     })
     .collect()
+}
+
+/// Everything that does not mend itself, and the reason of the first: each parent is named, since
+/// the controller tells by the names which policies it concerns. What is wrong with several is told
+/// once.
+fn degraded(report: &Report) -> Option<(Reason, String)> {
+    let refused = report.plan.refusals.iter().map(|r| (r.reason, None, r.message.clone()));
+    let failed = report.failures.iter().map(|(planned, error)| {
+        let text = match error {
+            // names the module itself
+            Error::Module { .. } => chain(error),
+            _ => format!("{}: {}", planned.step, chain(error)),
+        };
+        (reason(error), Some(planned.parent.to_string()), text)
+    });
+    let (mut first, mut told) = (None, Vec::<(String, Vec<String>)>::new());
+    for (reason, parent, text) in refused.chain(failed) {
+        first.get_or_insert(reason);
+        match told.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, parents)) => parents.extend(parent),
+            None => told.push((text, parent.into_iter().collect())),
+        }
+    }
+    let words = told.into_iter().map(|(text, parents)| match parents.is_empty() {
+        true => text,
+        false => format!("{}: {text}", parents.join(", ")),
+    });
+    Some((first?, words.collect::<Vec<_>>().join("; ")))
+}
+
+fn reason(error: &Error) -> Reason {
+    match error {
+        Error::Module { .. } => Reason::ModuleMissing,
+        Error::Deadline { .. } | Error::Stuck { .. } => Reason::CallStuck,
+        _ => Reason::StepFailed,
+    }
 }
 
 #[cfg(test)]

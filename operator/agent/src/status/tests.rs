@@ -79,3 +79,72 @@ fn a_condition_keeps_its_time_until_it_changes() {
     let again = status(Some(1), &wanted(), &report, &first.conditions, &time(2));
     assert_eq!(first, again);
 }
+
+/// A card whose driver's module is not installed, and a simulator that has all it needs.
+#[test]
+fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {
+    let mut fake = Fake::new();
+    fake.absent = vec!["vp_vdpa"];
+    let mut wanted = wanted();
+    let simulator = Parent {
+        name: ParentName::Simulator("vdpasim_net".into()),
+        identity: None,
+        mtu: None,
+        count: 1,
+        pools: vec![Pool {
+            name: "sims".into(),
+            resource: "ringway.dev/sims".parse().unwrap(),
+            range: 0..=0,
+            attach: Attach::VirtioVdpa,
+            settings: Settings::default(),
+        }],
+    };
+    wanted.parents.push(simulator);
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+    let status = status(Some(1), &wanted, &report, &[], &time(0));
+    let degraded = condition(&status, DEGRADED);
+    assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "ModuleMissing"));
+    let words = "0000:01:00.0: load module vp_vdpa: kernel ";
+    assert!(degraded.message.starts_with(words), "{}", degraded.message);
+    assert!(degraded.message.contains("is installed without it: "), "{}", degraded.message);
+    assert_eq!(condition(&status, READY).reason, "ModuleMissing");
+    let functions: Vec<_> = status.parents.iter().flat_map(|p| &p.functions).collect();
+    assert_eq!((functions.len(), functions[0].ready), (1, true), "{functions:?}");
+    assert_eq!(functions[0].vdpa_driver.as_deref(), Some("virtio_vdpa"));
+    assert_eq!(fake.observed.inventory.parents[0].numvfs, 0, "the card is as it was");
+    assert_eq!(status.plan[0].step, "load kernel module vp_vdpa");
+    let waits: Vec<_> = status.plan.iter().flat_map(|step| &step.waits).collect();
+    assert!(waits[0].starts_with("failed: load module vp_vdpa: "), "{waits:?}");
+    assert!(waits[1..].iter().all(|w| *w == "waits for a step that failed"), "{waits:?}");
+}
+
+#[test]
+fn what_is_wrong_with_several_parents_is_told_once_and_names_each() {
+    let mut fake = Fake::new();
+    fake.absent = vec!["vdpa"];
+    let mut second = fake.card().clone();
+    second.address = "0000:02:00.0".parse().unwrap();
+    fake.observed.inventory.parents.push(second);
+    let mut wanted = wanted();
+    wanted
+        .parents
+        .push(Parent { name: ParentName::of("0000:02:00.0"), ..wanted.parents[0].clone() });
+    wanted.parents[1].pools.clear();
+    wanted.refusals.push(crate::wanted::Refusal {
+        parent: "0000:03:00.0".into(),
+        function: None,
+        reason: Reason::TooManyFunctions,
+        message: "0000:03:00.0: functionCount 5 is more than the card's 4".into(),
+    });
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+    let status = status(Some(1), &wanted, &report, &[], &time(0));
+    let degraded = condition(&status, DEGRADED);
+    assert_eq!(degraded.reason, "TooManyFunctions");
+    let words = "card's 4; 0000:01:00.0, 0000:02:00.0: load module vdpa: ";
+    assert!(degraded.message.contains(words), "{}", degraded.message);
+    assert_eq!(degraded.message.matches("load module").count(), 1);
+}
