@@ -110,13 +110,14 @@ impl Fake {
                 if function.driver.as_deref() != Some("vp-vdpa") || !function.vdpa.is_empty() {
                     return Err(refused("no management device, or one device already"));
                 }
-                function.vdpa.push(device(&vdpa_name(function.address), None));
+                let made_by = Some(Handle::pci(function.address));
+                function.vdpa.push(device(&vdpa_name(function.address), made_by));
             }
             Function::Simulated { simulator, index } => {
                 let name = simulated_name(simulator, *index);
                 let simulators = &mut self.observed.inventory.simulators;
                 let found = simulators.first_mut().ok_or_else(|| refused("no simulator"))?;
-                found.vdpa.push(device(&name, None));
+                found.vdpa.push(device(&name, Some(Handle::without_bus(simulator))));
             }
         }
         Ok(())
@@ -218,11 +219,11 @@ impl Node for Fake {
     }
 }
 
-fn device(name: &str, driver: Option<&str>) -> VdpaDevice {
+fn device(name: &str, management_device: Option<Handle>) -> VdpaDevice {
     VdpaDevice {
         name: name.into(),
-        management_device: None,
-        driver: driver.map(str::to_owned),
+        management_device,
+        driver: None,
         char_device: None,
         netdevs: vec![],
         mac: None,

@@ -9,8 +9,20 @@ use ringway_kernel::Root;
 use ringway_kernel::inventory::{Inventory, VdpaDevice};
 use ringway_kernel::vdpa_bus::{CharDevice, Driver};
 
+use crate::node::Observed;
+use crate::plan::Planned;
+
 /// Users by device id, in words.
 pub type Holders = BTreeMap<String, String>;
+
+/// Users of devices at the moment that a step is about to be done; nobody is looked for if it
+/// disturbs none.
+pub fn in_the_way(root: &Root, planned: &Planned, observed: &Observed) -> Holders {
+    match planned.disturbs.is_empty() {
+        true => Holders::new(),
+        false => of_kernel(root, &observed.inventory),
+    }
+}
 
 /// Interfaces that are in other network namespaces, and char devices that processes have open.
 ///

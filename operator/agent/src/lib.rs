@@ -23,6 +23,7 @@ pub mod offer;
 pub mod plan;
 pub mod reconcile;
 pub mod serve;
+pub mod standing;
 pub mod status;
 pub mod step;
 pub mod wanted;

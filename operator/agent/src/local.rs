@@ -17,7 +17,7 @@ use crate::args::Output;
 use crate::before::Before;
 use crate::drain::{Draining, Look};
 use crate::files::Files;
-use crate::holders::{self, Holders};
+use crate::holders;
 use crate::host::Host;
 use crate::node::{Node as _, Observed};
 use crate::offer;
@@ -80,17 +80,15 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     // without a cluster nobody can be given a device: what the kernel shows to be in use counts
     let (mut draining, nobody) = (Draining::default(), BTreeSet::new());
     let gate = |planned: &Planned, observed: &Observed| {
-        let holders = match planned.disturbs.is_empty() {
-            true => Holders::new(),
-            false => holders::of_kernel(&root, &observed.inventory),
-        };
+        let holders = holders::in_the_way(&root, planned, observed);
         let (offered, holders, locks) = (&nobody, &holders, &locks);
         let (kubelet, now) = (Err("there is no cluster"), Instant::now());
         draining.gate(planned, &Look { offered, kubelet, holders, locks, now })
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
-    let pools = offer::pools(&files.node, &wanted, &report, &Default::default());
-    files.write_pools(pools)?;
+    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &Default::default()) {
+        files.write_pools(pools)?;
+    }
     finish(&report)
 }
 

@@ -23,7 +23,7 @@ use crate::args::Run;
 use crate::before::Before;
 use crate::drain::{Draining, GRACE, Look};
 use crate::files::Files;
-use crate::holders::{self, Holders};
+use crate::holders;
 use crate::host::Host;
 use crate::kubelet;
 use crate::local;
@@ -290,18 +290,16 @@ fn work(
         if !known {
             return crate::reconcile::Gate::Wait("no wish is known yet".to_owned());
         }
-        let holders = match planned.disturbs.is_empty() {
-            true => Holders::new(),
-            false => holders::of_kernel(&root, &observed.inventory),
-        };
+        let holders = holders::in_the_way(&root, planned, observed);
         let (offered, holders, locks) = (&offered, &holders, &locks);
         let kubelet = view.as_ref().map_err(String::as_str);
         draining.gate(planned, &Look { offered, kubelet, holders, locks, now: Instant::now() })
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     draining.keep(report.plan.steps.iter());
-    if known {
-        files.write_pools(offer::pools(&files.node, &wanted, &report, &draining.devices()))?;
+    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices());
+    if let Some(pools) = pools.filter(|_| known) {
+        files.write_pools(pools)?;
     }
     Ok((wanted, report))
 }

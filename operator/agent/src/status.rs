@@ -9,8 +9,9 @@ use ringway_kernel::Error;
 use ringway_kernel::inventory::{Parent as Found, VdpaDevice};
 
 use crate::cards;
-use crate::plan::{card, driver};
+use crate::plan::card;
 use crate::reconcile::{Report, chain};
+use crate::standing::{Standing, standing};
 use crate::step::simulated_name;
 use crate::wanted::{Parent, ParentName, Wanted};
 
@@ -134,31 +135,15 @@ fn function_status(
     report: &Report,
 ) -> FunctionStatus {
     let pool = asked.and_then(|parent| parent.pool(index));
-    let bound = vdpa.and_then(|device| device.driver.clone());
-    let name = parent.to_string();
-    let refusal = report
-        .plan
-        .refusals
-        .iter()
-        .find(|r| r.parent == name && (r.function.is_none() || r.function == Some(index)));
-    let left = report.plan.steps.iter().zip(&report.waits).find(|(step, _)| {
-        step.parent == *parent && step.function.is_none_or(|function| function == index)
-    });
-    let reason = match (pool, refusal, left) {
-        (None, _, _) => None,
-        (_, Some(refusal), _) => Some(refusal.message.clone()),
-        (_, _, Some((step, wait))) => Some(format!("to do: {} ({wait})", step.step)),
-        (Some(_), None, None) => None,
-    };
-    let as_wanted = pool.is_some_and(|pool| bound.as_deref() == Some(driver(pool.attach).name()));
+    let standing = pool.map(|pool| standing(report, parent, index, pool, vdpa));
     FunctionStatus {
         range: index.to_string(),
         devices: vec![id.to_owned()],
         pool: pool.map(|pool| pool.name.clone()),
         driver: function_driver,
-        vdpa_driver: bound,
-        ready: as_wanted && reason.is_none(),
-        reason,
+        vdpa_driver: vdpa.and_then(|device| device.driver.clone()),
+        ready: standing == Some(Standing::AsWanted),
+        reason: standing.and_then(Standing::reason),
     }
 }
 

@@ -1,0 +1,106 @@
+use ringway_api::conditions::Reason;
+use ringway_kernel::inventory::VdpaFamily;
+
+use super::*;
+use crate::before::Before;
+use crate::fake::{Fake, pf};
+use crate::reconcile::{Gate, reconcile};
+use crate::step::Step;
+use crate::wanted::{Parent, Refusal, Settings, Wanted};
+
+/// A node with one function that is as wanted, and the report about it.
+fn world() -> (Fake, Wanted, Report) {
+    let name = ParentName::Pci(pf());
+    let resource = "ringway.dev/vms".parse().unwrap();
+    let (attach, settings) = (Attach::VhostVdpa, Settings::default());
+    let pool = Pool { name: "vms".into(), resource, range: 0..=0, attach, settings };
+    let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![pool] };
+    let wanted = Wanted { parents: vec![parent], refusals: vec![] };
+    let mut fake = Fake::new();
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+    (fake, wanted, report)
+}
+
+fn check(change: impl Fn(&mut Report, &mut VdpaDevice), expected: Standing) {
+    let (_, wanted, mut report) = world();
+    let mut device = report.observed.inventory.parents[0].functions[0].vdpa[0].clone();
+    change(&mut report, &mut device);
+    let (parent, pool) = (&wanted.parents[0].name, &wanted.parents[0].pools[0]);
+    assert_eq!(standing(&report, parent, 0, pool, Some(&device)), expected);
+}
+
+fn left(report: &mut Report, function: Option<u32>, module: &'static str, wait: &str) {
+    let parent = ParentName::Pci(pf());
+    let step = Step::LoadModule(module);
+    report.plan.steps.push(Planned { step, parent, function, disturbs: vec![] });
+    report.waits.push(wait.into());
+}
+
+fn refuse(report: &mut Report, function: Option<u32>) {
+    let (parent, message) = (crate::fake::PF.into(), "no".into());
+    report.plan.refusals.push(Refusal { parent, function, reason: Reason::Foreign, message });
+}
+
+#[test]
+fn a_function_is_as_wanted_until_something_is_left_of_its_own() {
+    use Standing::{AsWanted, Failed, Serving};
+    check(|_, _| (), AsWanted);
+    check(|report, _| left(report, Some(1), "x", "w"), AsWanted);
+    check(|report, _| refuse(report, Some(1)), AsWanted);
+    let to_do = |module: &str, wait: &str| format!("to do: load kernel module {module} ({wait})");
+    check(|report, _| left(report, None, "x", "w"), Serving(to_do("x", "w")));
+    check(|report, _| left(report, Some(0), "x", "w"), Failed(to_do("x", "w")));
+    check(|report, _| refuse(report, None), Serving("no".into()));
+    check(|report, _| refuse(report, Some(0)), Failed("no".into()));
+    let both = |report: &mut Report, _: &mut VdpaDevice| {
+        left(report, None, "first", "failed: gone");
+        left(report, Some(0), "second", "waits for a step that failed");
+    };
+    check(both, Failed(to_do("first", "failed: gone")));
+}
+
+#[test]
+fn a_device_that_lacks_what_a_user_needs_is_failed() {
+    let failed = |why: &str| Standing::Failed(why.into());
+    check(|_, device| device.driver = None, failed("its vDPA device is not bound"));
+    let other = Some("virtio_vdpa".to_owned());
+    check(|_, device| device.driver = other.clone(), failed("its vDPA device is not bound"));
+    check(|_, device| device.char_device = None, failed("its vDPA device has no character device"));
+    let both = |report: &mut Report, device: &mut VdpaDevice| {
+        refuse(report, None);
+        device.driver = None;
+    };
+    check(both, failed("no"));
+}
+
+/// Whatever is found, what is offered can be read by those who read it.
+#[test]
+fn pools_of_any_state_can_be_written_and_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pools.json");
+    let changes: [fn(&mut Report, &mut VdpaDevice); 5] = [
+        |_, _| (),
+        |_, device| device.char_device = None,
+        |_, device| device.management_device = None,
+        |_, device| device.driver = None,
+        |report, _| left(report, Some(0), "x", ""),
+    ];
+    for (change, ready) in changes.into_iter().zip([true, false, true, false, false]) {
+        let (_, wanted, mut report) = world();
+        let mut device = report.observed.inventory.parents[0].functions[0].vdpa.remove(0);
+        change(&mut report, &mut device);
+        report.observed.inventory.parents[0].functions[0].vdpa.push(device);
+        let pools = crate::offer::pools("n", &wanted, &report, &Default::default()).unwrap();
+        pools.write(&path).unwrap();
+        let read = ringway_node::pools::Pools::read(&path).unwrap();
+        let state = read.pools[0].devices[0].state;
+        assert_eq!(state == ringway_node::pools::State::Ready, ready, "{read:?}");
+        let mgmtdev = read.pools[0].devices[0].vdpa.as_ref().map(|vdpa| vdpa.mgmtdev.as_str());
+        assert_eq!(mgmtdev, Some("pci/0000:01:00.1"));
+    }
+    let (_, wanted, mut report) = world();
+    report.observed.inventory.vdpa_family = VdpaFamily::Unknown("no answer".into());
+    assert_eq!(crate::offer::pools("n", &wanted, &report, &Default::default()), None);
+}
