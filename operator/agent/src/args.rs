@@ -18,8 +18,9 @@ pub struct Args {
     /// Where the node's file systems are.
     #[command(flatten)]
     pub paths: Paths,
-    /// How logs look.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    /// How to log to standard error. What is logged: RUST_LOG, such as
+    /// `info,ringway_agent=debug`.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
@@ -92,12 +93,12 @@ pub enum Output {
     Json,
 }
 
-/// How logs look.
+/// How to log.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// A line of text for a person.
     Text,
-    /// One object per line.
+    /// A JSON object per line for a collector.
     Json,
 }
 

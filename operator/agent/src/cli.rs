@@ -14,7 +14,7 @@ use crate::serve;
 /// Does what the command line asks for.
 pub fn run() -> Result<()> {
     let args = Args::parse();
-    logs(args.log_format);
+    log_to_stderr(args.log_format);
     let paths = &args.paths;
     let root = Root::new("/").with_sys(&paths.sys).with_modules(&paths.modules);
     let mut host = Host { root, stuck: paths.run_dir.join("stuck") };
@@ -31,11 +31,11 @@ fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn logs(format: LogFormat) {
+fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
 }
