@@ -1,76 +1,186 @@
 //! Our numbers against the uapi headers of the kernel that runs.
+//!
+//! Every integer constant of the files below is looked at, private ones too, which is why their
+//! source is read and not their values. A constant is the kernel's if its comment names one of a
+//! header's, or if its own name is one behind a prefix of its file; else it has to be in the list
+//! of those that are ours.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::BTreeSet;
 
-use ringway_kernel::vdpa::wire::{attr, command};
+use ringway_kernel::features::Features;
+use rustix::net::RecvFlags;
+
+use header::Headers;
+
+mod header;
+
+/// Where we write down the kernel's numbers, with the prefixes that their names lack.
+const SOURCES: [(&str, &[&str]); 11] = [
+    (include_str!("../../cni/src/netdev.rs"), &[]),
+    (include_str!("../../kernel/src/error.rs"), &[""]),
+    (include_str!("../../kernel/src/genl.rs"), &[]),
+    (include_str!("../../kernel/src/link/wire.rs"), &["IFLA_", "IFF_"]),
+    (include_str!("../../kernel/src/module.rs"), &[""]),
+    (include_str!("../../kernel/src/netlink.rs"), &[]),
+    (include_str!("../../kernel/src/netlink/attribute.rs"), &[]),
+    (include_str!("../../kernel/src/netlink/wire.rs"), &[]),
+    (include_str!("../../kernel/src/netns.rs"), &[]),
+    (include_str!("../../kernel/src/vdpa.rs"), &["VIRTIO_ID_"]),
+    (include_str!("../../kernel/src/vdpa/wire.rs"), &[]),
+];
+
+const HEADERS: [&str; 13] = [
+    "asm-generic/errno-base.h",
+    "asm-generic/errno.h",
+    "linux/genetlink.h",
+    "linux/if.h",
+    "linux/if_link.h",
+    "linux/magic.h",
+    "linux/module.h",
+    "linux/netlink.h",
+    "linux/vdpa.h",
+    "linux/virtio_config.h",
+    "linux/virtio_ids.h",
+    "linux/virtio_net.h",
+    "linux/virtio_ring.h",
+];
+
+/// Bounds of our own, and the lengths of headers.
+const OURS: [&str; 6] =
+    ["DUMP_ATTEMPTS", "HEADER", "LONGEST", "LONGEST_ANSWER", "LONGEST_DATAGRAM", "LONGEST_LIST"];
 
 #[test]
-fn the_vdpa_family_is_numbered_as_its_header_says() {
-    let header = Header::read("/usr/include/linux/vdpa.h");
-    for (name, ours) in [
-        ("VDPA_CMD_MGMTDEV_GET", u64::from(command::MGMTDEV_GET)),
-        ("VDPA_CMD_DEV_NEW", command::DEV_NEW.into()),
-        ("VDPA_CMD_DEV_DEL", command::DEV_DEL.into()),
-        ("VDPA_CMD_DEV_GET", command::DEV_GET.into()),
-        ("VDPA_CMD_DEV_CONFIG_GET", command::DEV_CONFIG_GET.into()),
-        ("VDPA_CMD_DEV_ATTR_SET", command::DEV_ATTR_SET.into()),
-        ("VDPA_ATTR_MGMTDEV_BUS_NAME", attr::MGMTDEV_BUS_NAME.into()),
-        ("VDPA_ATTR_MGMTDEV_DEV_NAME", attr::MGMTDEV_DEV_NAME.into()),
-        ("VDPA_ATTR_MGMTDEV_SUPPORTED_CLASSES", attr::MGMTDEV_SUPPORTED_CLASSES.into()),
-        ("VDPA_ATTR_DEV_NAME", attr::DEV_NAME.into()),
-        ("VDPA_ATTR_DEV_ID", attr::DEV_ID.into()),
-        ("VDPA_ATTR_DEV_VENDOR_ID", attr::DEV_VENDOR_ID.into()),
-        ("VDPA_ATTR_DEV_MAX_VQS", attr::DEV_MAX_VQS.into()),
-        ("VDPA_ATTR_DEV_MAX_VQ_SIZE", attr::DEV_MAX_VQ_SIZE.into()),
-        ("VDPA_ATTR_DEV_NET_CFG_MACADDR", attr::DEV_NET_CFG_MACADDR.into()),
-        ("VDPA_ATTR_DEV_NET_STATUS", attr::DEV_NET_STATUS.into()),
-        ("VDPA_ATTR_DEV_NET_CFG_MAX_VQP", attr::DEV_NET_CFG_MAX_VQP.into()),
-        ("VDPA_ATTR_DEV_NET_CFG_MTU", attr::DEV_NET_CFG_MTU.into()),
-        ("VDPA_ATTR_DEV_NEGOTIATED_FEATURES", attr::DEV_NEGOTIATED_FEATURES.into()),
-        ("VDPA_ATTR_DEV_MGMTDEV_MAX_VQS", attr::DEV_MGMTDEV_MAX_VQS.into()),
-        ("VDPA_ATTR_DEV_SUPPORTED_FEATURES", attr::DEV_SUPPORTED_FEATURES.into()),
-        ("VDPA_ATTR_DEV_FEATURES", attr::DEV_FEATURES.into()),
-    ] {
-        assert_eq!(header.value(name), ours, "{name}");
-    }
-}
-
-/// The members of a header's enumerations.
-struct Header(HashMap<String, u64>);
-
-impl Header {
-    fn read(path: &str) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("read {path}: {e}"));
-        let mut members = HashMap::new();
-        for body in without_comments(&text).split("enum ").skip(1) {
-            let Some((_, body)) = body.split_once('{') else { continue };
-            let Some((body, _)) = body.split_once('}') else { continue };
-            let mut next = 0;
-            for member in body.split(',').map(str::trim).filter(|m| !m.is_empty()) {
-                let (name, value) = match member.split_once('=') {
-                    Some((name, value)) => (name.trim(), value.trim().parse().ok()),
-                    None => (member, Some(next)),
-                };
-                // a member that repeats another (`..._MAX = __..._END - 1`) is of no use here
-                let Some(value) = value else { continue };
-                members.insert(name.to_owned(), value);
-                next = value + 1;
+fn numbers_are_those_of_the_headers() {
+    let headers = Headers::read(&HEADERS);
+    let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
+    for (source, prefixes) in SOURCES {
+        for constant in constants(source) {
+            let Constant { name, bits, expression, .. } = &constant;
+            let ours = headers.evaluate(expression).unwrap_or_else(|| panic!("{name}"));
+            // what only the kernel's inner headers have
+            let theirs = match name.as_str() {
+                "ENOTSUPP" => Some(("ENOTSUPP".to_owned(), 524)),
+                "PEEK_LENGTH" => {
+                    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+                    Some(("MSG_PEEK | MSG_TRUNC".to_owned(), flags.bits().into()))
+                }
+                _ => constant.in_headers(&headers, prefixes),
+            };
+            let mask = (1_i128 << bits) - 1;
+            match theirs {
+                Some((theirs, value)) if value & mask == ours & mask => drop(seen.insert(theirs)),
+                Some((theirs, value)) => wrong.push(format!("{name} {ours}: {theirs} is {value}")),
+                None if OURS.contains(&name.as_str()) => {}
+                None => wrong.push(format!("{name}: in no header, and not in the list of ours")),
             }
         }
-        Self(members)
     }
-
-    fn value(&self, name: &str) -> u64 {
-        *self.0.get(name).unwrap_or_else(|| panic!("the header has no {name}"))
+    assert_eq!(wrong, Vec::<String>::new());
+    // one of each file, so that none is passed over
+    for name in [
+        "VIRTIO_NET_F_CTRL_MAC_ADDR",
+        "EOPNOTSUPP",
+        "GENL_ID_CTRL",
+        "IFLA_PARENT_DEV_BUS_NAME",
+        "IFF_LOWER_UP",
+        "MODULE_INIT_COMPRESSED_FILE",
+        "EKEYREJECTED",
+        "NETLINK_GENERIC",
+        "NLA_TYPE_MASK",
+        "NLM_F_DUMP",
+        "NLMSGERR_ATTR_MSG",
+        "NSFS_MAGIC",
+        "VIRTIO_ID_NET",
+        "VDPA_CMD_DEV_ATTR_SET",
+        "VDPA_ATTR_DEV_FEATURES",
+        "VIRTIO_NET_S_LINK_UP",
+    ] {
+        assert!(seen.contains(name), "{name} was not compared: {seen:?}");
     }
 }
 
-fn without_comments(text: &str) -> String {
-    let mut parts = text.split("/*");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        out.push_str(part.split_once("*/").map_or("", |(_, rest)| rest));
+#[test]
+fn feature_bits_have_the_headers_names() {
+    let headers = Headers::read(&HEADERS);
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for prefix in ["VIRTIO_NET_F_", "VIRTIO_RING_F_", "VIRTIO_F_"] {
+        for (full, name) in headers.with_prefix(prefix) {
+            let bit = headers.value(full).unwrap();
+            // the older name of ACCESS_PLATFORM; and bits of the second word, which vDPA has not
+            if name == "IOMMU_PLATFORM" || bit >= 64 {
+                continue;
+            }
+            let ours = Features(1 << bit).names().concat();
+            compared += 1;
+            // a kernel newer than our table may have more
+            if ours != name && ours != format!("bit {bit}") {
+                wrong.push(format!("bit {bit} is {ours}, {full} in the header"));
+            }
+        }
     }
-    out
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(compared >= 40, "only {compared}");
+    for (constant, name) in [
+        (Features::MTU, "MTU"),
+        (Features::MAC, "MAC"),
+        (Features::MQ, "MQ"),
+        (Features::VERSION_1, "VERSION_1"),
+        (Features::ACCESS_PLATFORM, "ACCESS_PLATFORM"),
+    ] {
+        assert_eq!(constant.names(), [name]);
+    }
+}
+
+/// An integer constant of ours.
+struct Constant {
+    name: String,
+    /// What its comment names in backquotes and capitals.
+    named: Vec<String>,
+    bits: u32,
+    expression: String,
+}
+
+impl Constant {
+    /// The kernel's name and value.
+    fn in_headers(&self, headers: &Headers, prefixes: &[&str]) -> Option<(String, i128)> {
+        let prefixed = prefixes.iter().map(|prefix| format!("{prefix}{}", self.name));
+        let mut candidates = self.named.iter().cloned().chain(prefixed);
+        candidates.find_map(|name| headers.value(&name).map(|value| (name, value)))
+    }
+}
+
+fn constants(source: &str) -> Vec<Constant> {
+    let (mut found, mut comment) = (Vec::new(), String::new());
+    for line in source.lines().map(str::trim).take_while(|line| *line != "#[cfg(test)]") {
+        if let Some(text) = line.strip_prefix("///") {
+            comment += text;
+            continue;
+        }
+        found.extend(constant(line, &comment));
+        comment.clear();
+    }
+    found
+}
+
+/// `pub const NAME: u16 = 0x10;`, or `Self(0x10)` for a set of 16 flags.
+fn constant(line: &str, comment: &str) -> Option<Constant> {
+    let (before, rest) = line.split_once("const ")?;
+    if !before.is_empty() && !before.starts_with("pub") {
+        return None;
+    }
+    let (name, rest) = rest.split_once(": ")?;
+    let (kind, expression) = rest.strip_suffix(';')?.split_once(" = ")?;
+    let bits = match kind {
+        "u8" => 8,
+        "u16" | "Self" => 16,
+        "i32" | "u32" => 32,
+        "isize" | "u64" | "usize" => 64,
+        _ => return None,
+    };
+    let capitals = |word: &&str| {
+        word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named = comment.split('`').skip(1).step_by(2).filter(capitals).map(str::to_owned).collect();
+    let expression = expression.trim_start_matches("Self").to_owned();
+    Some(Constant { name: name.to_owned(), named, bits, expression })
 }
