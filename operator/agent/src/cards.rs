@@ -51,6 +51,11 @@ pub fn card(driver: Option<&str>) -> Option<&'static Card> {
     CARDS.into_iter().find(|card| Some(card.driver) == driver)
 }
 
+/// Whether a driver of functions does nothing but make vDPA devices of them.
+pub fn makes_vdpa_devices(function_driver: &str) -> bool {
+    CARDS.into_iter().any(|card| card.function_driver == function_driver)
+}
+
 /// Ways in which functions of such a card reach a user, and why there are no more.
 pub fn attach(driver: Option<&str>) -> (Vec<Attach>, Option<String>) {
     if card(driver).is_some() {

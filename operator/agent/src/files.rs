@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ringway_node::atomic;
 use ringway_node::paths::Paths;
-use ringway_node::pools::Pools;
+use ringway_node::pools::{self, Pools};
 
 /// Where they are, and whose node it is.
 #[derive(Debug, Clone)]
@@ -33,6 +34,25 @@ impl Files {
             ..Paths::default()
         };
         Ok(Self { node: node.to_owned(), shared, run_dir: run.to_owned() })
+    }
+
+    /// What the node offered last; `None` if it never did.
+    pub fn last_pools(&self) -> Result<Option<Pools>, pools::Error> {
+        match Pools::read(&self.shared.pools) {
+            Ok(pools) => Ok(Some(pools)),
+            Err(pools::Error::File(error)) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what an agent that was killed while it wrote has left.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        for file in [&self.shared.node, &self.shared.before, &self.shared.pools] {
+            let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else { continue };
+            atomic::remove_leftovers(dir, |target| *target == *name)
+                .context("remove what a killed agent left")?;
+        }
+        Ok(())
     }
 
     /// Writes what the node offers, with a new generation if anything changed.

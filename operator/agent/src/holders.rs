@@ -1,14 +1,16 @@
 //! Who uses a device now, as far as the kernel tells: also processes outside Kubernetes.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use ringway_kernel::Root;
-use ringway_kernel::inventory::{Inventory, VdpaDevice};
+use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 use ringway_kernel::vdpa_bus::{CharDevice, Driver};
 
+use crate::cards;
 use crate::node::Observed;
 use crate::plan::Planned;
 
@@ -24,7 +26,8 @@ pub fn in_the_way(root: &Root, planned: &Planned, observed: &Observed) -> Holder
     }
 }
 
-/// Interfaces that are in other network namespaces, and char devices that processes have open.
+/// Interfaces that are in other network namespaces, char devices that processes have open, and
+/// functions of which the driver has something that cannot be seen here.
 ///
 /// Sees only the processes of `root`'s `/proc`: in a container that is the host's only with
 /// `hostPID`, and other users' files only with `CAP_SYS_PTRACE`.
@@ -40,6 +43,9 @@ pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
             holders.insert(id, "its interface is in another network namespace".to_owned());
         }
     }
+    for function in inventory.parents.iter().flat_map(|parent| &parent.functions) {
+        holders.extend(unseen(function).map(|why| (function.address.to_string(), why)));
+    }
     if !chars.is_empty() {
         for (pid, number) in open_char_devices(root.proc()) {
             for (id, _) in chars.iter().filter(|(_, c)| (c.major, c.minor) == number) {
@@ -48,6 +54,16 @@ pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
         }
     }
     holders
+}
+
+/// A network driver's interface that is not here is in another network namespace, and what a driver
+/// for virtual machines has is in one.
+fn unseen(function: &VirtualFunction) -> Option<String> {
+    let VirtualFunction { driver, netdevs, vdpa, .. } = function;
+    let driver = driver.as_deref().filter(|driver| !cards::makes_vdpa_devices(driver))?;
+    (netdevs.is_empty() && vdpa.is_empty()).then(|| {
+        format!("it is bound to {driver} and has no interface here: unbind it if nobody uses it")
+    })
 }
 
 /// Every vDPA device that can be ours, with its device id.
@@ -65,6 +81,9 @@ fn open_char_devices(proc: &Path) -> Vec<(u32, (u32, u32))> {
         let name = process.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Ok(pid) = name.parse() else { continue };
         for fd in list(&process.join("fd")) {
+            if !may_be_device(&fd) {
+                continue;
+            }
             // a process or file that goes away meanwhile holds nothing
             if let Ok(file) = fs::metadata(fd)
                 && file.file_type().is_char_device()
@@ -74,6 +93,17 @@ fn open_char_devices(proc: &Path) -> Vec<(u32, (u32, u32))> {
         }
     }
     found
+}
+
+/// Whether an open file's path can be that of a device node, on the host or in a container.
+///
+/// Looking at any other file could sleep for ever: on a network file system whose server is gone.
+fn may_be_device(fd: &Path) -> bool {
+    let Ok(path) = fs::read_link(fd) else { return false };
+    let named = |name: &OsStr| name.to_string_lossy().starts_with("vhost-vdpa-");
+    path.starts_with("/dev")
+        || path.file_name().is_some_and(named)
+        || path.parent().is_some_and(|dir| dir.ends_with("ringway"))
 }
 
 fn list(dir: &Path) -> Vec<std::path::PathBuf> {
@@ -116,6 +146,41 @@ mod tests {
         assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
         inventory.parents[0].functions[0].vdpa[0].netdevs.clear();
         assert_eq!(of_kernel(&Root::new("/"), &inventory).len(), 1);
+    }
+
+    #[test]
+    fn a_function_of_another_driver_is_held_unless_its_interface_is_here() {
+        let mut inventory = with(Driver::VhostVdpa);
+        let function = &mut inventory.parents[0].functions[0];
+        function.vdpa.clear();
+        assert_eq!(unseen(function), None, "vp-vdpa without a vDPA device");
+        for driver in ["virtio-pci", "vfio-pci"] {
+            function.driver = Some(driver.into());
+            function.netdevs.clear();
+            assert!(unseen(function).unwrap().starts_with("it is bound to "));
+            function.netdevs.push(crate::fake::netdev("eth0", 7));
+            assert_eq!(unseen(function), None);
+        }
+        function.driver = None;
+        assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
+    }
+
+    #[test]
+    fn only_files_that_may_be_devices_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        for (target, expected) in [
+            ("/dev/vhost-vdpa-3", true),
+            ("/dev/ringway/0000:01:00.1 (deleted)", true),
+            ("/ringway/0000:01:00.1", true),
+            ("/run/kata/vhost-vdpa-0", true),
+            ("/mnt/nfs/vm.img", false),
+            ("socket:[4711]", false),
+        ] {
+            let fd = dir.path().join(target.replace('/', "_"));
+            std::os::unix::fs::symlink(target, &fd).unwrap();
+            assert_eq!(may_be_device(&fd), expected, "{target}");
+        }
+        assert!(!may_be_device(&dir.path().join("gone")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `observe`, `plan` and `apply`: the agent without a cluster.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -78,15 +78,17 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
     // without a cluster nobody can be given a device: what the kernel shows to be in use counts
-    let (mut draining, nobody) = (Draining::default(), BTreeSet::new());
+    let (mut draining, nobody) = (Draining::default(), BTreeMap::new());
     let gate = |planned: &Planned, observed: &Observed| {
         let holders = holders::in_the_way(&root, planned, observed);
-        let (offered, holders, locks) = (&nobody, &holders, &locks);
-        let (kubelet, now) = (Err("there is no cluster"), Instant::now());
-        draining.gate(planned, &Look { offered, kubelet, holders, locks, now })
+        let (offered, holders, locks) = (Ok(&nobody), &holders, &locks);
+        let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
+        draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
-    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &Default::default()) {
+    let last = files.last_pools().ok().flatten();
+    let (none, last) = (Default::default(), last.as_ref());
+    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &none, last) {
         files.write_pools(pools)?;
     }
     finish(&report)
@@ -114,7 +116,10 @@ pub fn alone(files: &Files) -> Result<fs::File> {
         .with_context(|| format!("make {}", files.run_dir.display()))?;
     let file = fs::File::create(&path).with_context(|| format!("open {}", path.display()))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            files.remove_leftovers()?;
+            Ok(file)
+        }
         Err(_) => bail!("another ringway-agent works on this node (it holds {})", path.display()),
     }
 }
@@ -135,7 +140,10 @@ fn read(file: &Path) -> Result<NodeDevicesSpec> {
     } else {
         Box::new(fs::File::open(file).with_context(|| format!("open {}", file.display()))?)
     };
-    input.take(MAX_FILE).read_to_string(&mut text).context("read the wish")?;
+    input.take(MAX_FILE + 1).read_to_string(&mut text).context("read the wish")?;
+    if text.len() as u64 > MAX_FILE {
+        bail!("{} is larger than {MAX_FILE} bytes", file.display());
+    }
     parse(&text).with_context(|| format!("parse {}", file.display()))
 }
 

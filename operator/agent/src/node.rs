@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ringway_kernel::inventory::Inventory;
+use ringway_kernel::inventory::{Inventory, VdpaDevice};
 
 use crate::step::Step;
 
@@ -15,6 +15,15 @@ pub struct Observed {
     pub modules: BTreeSet<&'static str>,
     /// The vDPA bus's `drivers_autoprobe`; `None` while there is no such bus.
     pub vdpa_autoprobe: Option<bool>,
+}
+
+impl Observed {
+    /// Every vDPA device, whoever made it.
+    pub fn vdpa(&self) -> impl Iterator<Item = &VdpaDevice> {
+        let Inventory { parents, simulators, other_vdpa, .. } = &self.inventory;
+        let cards = parents.iter().flat_map(|parent| &parent.functions).flat_map(|f| &f.vdpa);
+        cards.chain(simulators.iter().flat_map(|s| &s.vdpa)).chain(other_vdpa)
+    }
 }
 
 /// A node, real or of a test.

@@ -17,12 +17,16 @@ use crate::wanted::{Parent, ParentName, Pool, Wanted};
 /// Renders the pools. A device that exists is offered as `ready` if it serves its pool, as
 /// `draining` if a step is about to disturb it, and as `failed` with the reason otherwise.
 ///
+/// A device of the `last` pools that is in no pool any more, and still is there, stays listed: the
+/// pod that may hold it needs its entry until the device goes.
+///
 /// `None` while the kernel's vDPA devices cannot be read: what was said last then holds.
 pub fn pools(
     node: &str,
     wanted: &Wanted,
     report: &Report,
     draining: &BTreeSet<DeviceId>,
+    last: Option<&Pools>,
 ) -> Option<Pools> {
     if matches!(report.observed.inventory.vdpa_family, VdpaFamily::Unknown(_)) {
         return None;
@@ -46,8 +50,46 @@ pub fn pools(
             });
         }
     }
+    let remaining: Vec<_> = last
+        .map_or(&[][..], |last| &last.pools)
+        .iter()
+        .filter_map(|pool| remains(pool, &pools, wanted, report))
+        .collect();
+    pools.extend(remaining);
     let (version, node) = (ringway_node::pools::VERSION, node.to_owned());
     Some(Pools { version, node, generation: 0, pools })
+}
+
+/// What is left of a pool in devices that no pool has now.
+fn remains(
+    last: &OfferedPool,
+    now: &[OfferedPool],
+    wanted: &Wanted,
+    report: &Report,
+) -> Option<OfferedPool> {
+    // one resource is attached in one way
+    if now.iter().any(|pool| pool.resource == last.resource && pool.attach != last.attach) {
+        return None;
+    }
+    let listed = |id: &DeviceId| now.iter().flat_map(|pool| &pool.devices).any(|d| d.id == *id);
+    let there = |device: &Device| {
+        let name = device.vdpa.as_ref().map(|vdpa| &vdpa.name);
+        report.observed.vdpa().any(|found| Some(&found.name) == name)
+    };
+    let devices: Vec<_> = last
+        .devices
+        .iter()
+        .filter(|device| !listed(&device.id) && there(device))
+        .map(|device| {
+            // a wish that makes no sense leaves its parent, and what that offers, alone
+            if wanted.refusals.iter().any(|refusal| refusal.parent == device.parent) {
+                return device.clone();
+            }
+            let reason = Some("no policy wants it any more".to_owned());
+            Device { state: State::Draining, reason, ..device.clone() }
+        })
+        .collect();
+    (!devices.is_empty()).then(|| OfferedPool { devices, ..last.clone() })
 }
 
 fn device(

@@ -142,16 +142,10 @@ pub(crate) fn record(before: &mut Before, planned: &Planned, observed: &Observed
 /// Drops records of devices that are gone, and of parents that are back as they were and that
 /// nobody wants carved.
 pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) {
-    let inventory = &observed.inventory;
-    if matches!(inventory.vdpa_family, ringway_kernel::inventory::VdpaFamily::Unknown(_)) {
+    if matches!(observed.inventory.vdpa_family, ringway_kernel::inventory::VdpaFamily::Unknown(_)) {
         return;
     }
-    let exists = |name: &String| {
-        let cards = inventory.parents.iter().flat_map(|p| &p.functions).flat_map(|f| &f.vdpa);
-        let simulated = inventory.simulators.iter().flat_map(|s| &s.vdpa);
-        cards.chain(simulated).chain(&inventory.other_vdpa).any(|device| device.name == *name)
-    };
-    before.vdpa.retain(exists);
+    before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
     let left = plan("", wanted, observed, before);
     before.parents.retain(|name, _| {
         wanted.parents.iter().any(|parent| parent.name.to_string() == *name)

@@ -1,17 +1,20 @@
 //! `run`: follows this node's NodeDevices object, and answers in its status.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Node as KubeNode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, NodeDevicesStatus};
-use ringway_node::pools::Pools;
+use ringway_node::pools::{Pools, State};
 use ringway_node::{DeviceId, atomic, lock::Locks};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,7 +33,7 @@ use crate::local;
 use crate::node::Observed;
 use crate::offer;
 use crate::plan::Planned;
-use crate::reconcile::{Report, reconcile};
+use crate::reconcile::{Gate, Report, chain, reconcile};
 use crate::status;
 use crate::wanted::Wanted;
 
@@ -38,6 +41,8 @@ use crate::wanted::Wanted;
 const MANAGER: &str = "ringway-agent";
 /// Two writes of the status are at least so far apart.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// The API server answers within this time or not at all: nothing else is done meanwhile.
+const STATUS_DEADLINE: Duration = Duration::from_secs(10);
 /// The API server is asked again after this long.
 const RETRY: Duration = Duration::from_secs(5);
 /// A spec that was accepted once is far smaller.
@@ -50,7 +55,7 @@ struct Wish {
     spec: NodeDevicesSpec,
 }
 
-/// Runs until told to stop. A step that is being done is finished first.
+/// Runs until told to stop. A step that is being done is finished first, and no other is begun.
 pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
     let _alone = local::alone(&files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,22 +63,29 @@ pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
         let (send, wishes) = watch::channel(remembered(&files));
         let mut stop = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let stopping = Arc::new(AtomicBool::new(false));
         let agent = Agent {
+            stopping: stopping.clone(),
             host,
             files,
             kubelet: args.kubelet_dir.clone(),
             draining: Draining::default(),
             last: Vec::new(),
             said: None,
+            refused: BTreeSet::new(),
+            failed_rounds: 0,
             client: None,
         };
         let node = args.node_name.clone();
-        tokio::select! {
+        let result = tokio::select! {
             result = agent.serve(wishes, args.resync) => result,
             never = follow(&node, &send) => match never {},
             _ = stop.recv() => { info!("told to stop"); Ok(()) }
             _ = interrupt.recv() => { info!("interrupted"); Ok(()) }
-        }
+        };
+        // the worker's thread outlives this: the runtime waits for it
+        stopping.store(true, Ordering::Relaxed);
+        result
     })
 }
 
@@ -98,7 +110,7 @@ async fn follow(node: &str, wishes: &watch::Sender<Option<Wish>>) -> std::conver
         if let Err(error) = follow_once(node, wishes).await {
             warn!(
                 error = format!("{error:#}"),
-                "the API server is not to be had; the last wish holds"
+                "this node's NodeDevices cannot be followed; the last wish holds"
             );
         }
         tokio::time::sleep(RETRY).await;
@@ -110,10 +122,15 @@ async fn follow_once(node: &str, wishes: &watch::Sender<Option<Wish>>) -> Result
     let api: Api<NodeDevices> = Api::all(client.clone());
     ensure_object(&client, &api, node).await?;
     let only = watcher::Config::default().fields(&format!("metadata.name={node}"));
-    let stream = watcher(api.clone(), only).default_backoff().touched_objects();
+    let stream = watcher(api.clone(), only).default_backoff();
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
-        let object = event.context("watch this node's NodeDevices")?;
+        let object = match event.context("watch this node's NodeDevices")? {
+            Event::Apply(object) | Event::InitApply(object) => object,
+            // nobody else makes it again
+            Event::Delete(_) => bail!("this node's NodeDevices was deleted"),
+            Event::Init | Event::InitDone => continue,
+        };
         if object.metadata.deletion_timestamp.is_some() {
             continue;
         }
@@ -163,7 +180,33 @@ struct Agent {
     draining: Draining,
     last: Vec<Condition>,
     said: Option<(NodeDevicesStatus, Instant)>,
+    /// Refusals that were logged.
+    refused: BTreeSet<String>,
+    /// How many rounds in a row had a step that failed.
+    failed_rounds: u32,
+    stopping: Arc<AtomicBool>,
     client: Option<Client>,
+}
+
+/// How the node is after a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct After {
+    draining: bool,
+    unsaid: bool,
+    failed_rounds: u32,
+}
+
+impl After {
+    /// How long until the next round. Steps that fail again and again are tried less and less.
+    fn pause(self, resync: Duration) -> Duration {
+        let failed = match self.failed_rounds {
+            0 => resync,
+            rounds => RETRY.saturating_mul(1 << (rounds - 1).min(10)),
+        };
+        let draining = if self.draining { GRACE } else { resync };
+        let unsaid = if self.unsaid { RETRY } else { resync };
+        failed.min(draining).min(unsaid).min(resync)
+    }
 }
 
 impl Agent {
@@ -177,11 +220,16 @@ impl Agent {
             let wish = wishes.borrow_and_update().clone();
             // without a wish there is nothing to do, but the inventory is worth saying
             let known = wish.is_some();
-            let again = match self.round(wish.unwrap_or_default(), known).await {
-                Ok(true) => GRACE,
-                Ok(false) => resync,
+            let wish = wish.unwrap_or_default();
+            let again = match self.round(&wish, known).await {
+                Ok(after) => after.pause(resync),
                 Err(error) => {
-                    error!(error = format!("{error:#}"), "this round failed");
+                    let error = format!("{error:#}");
+                    error!(error, "this round failed");
+                    let now = Time(k8s_openapi::jiff::Timestamp::now());
+                    let said = self.said.as_ref().map(|(said, _)| said);
+                    let status = status::broken(wish.generation, said, &error, &self.last, &now);
+                    self.say(status).await;
                     RETRY
                 }
             };
@@ -192,15 +240,31 @@ impl Agent {
         }
     }
 
-    /// One round; says whether another one is due soon.
-    async fn round(&mut self, wish: Wish, known: bool) -> Result<bool> {
+    async fn round(&mut self, wish: &Wish, known: bool) -> Result<After> {
+        let asked = Instant::now();
         let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
-        let (wanted, report) = self.work(wish.clone(), known, view).await?;
-        for (refusal, _) in report.plan.refusals.iter().zip(0..8) {
-            warn!(parent = refusal.parent, reason = refusal.reason.as_str(), "{}", refusal.message);
+        let (wanted, report) = self.work(wish.clone(), known, asked, view).await?;
+        self.log_refusals(&report);
+        self.failed_rounds = match report.failures.is_empty() {
+            true => 0,
+            false => self.failed_rounds.saturating_add(1),
+        };
+        let now = Time(k8s_openapi::jiff::Timestamp::now());
+        let status = status::status(wish.generation, &wanted, &report, &self.last, &now);
+        let unsaid = self.say(status).await;
+        let draining = !self.draining.devices().is_empty();
+        Ok(After { draining, unsaid, failed_rounds: self.failed_rounds })
+    }
+
+    /// Each once, until it is gone.
+    fn log_refusals(&mut self, report: &Report) {
+        for refusal in &report.plan.refusals {
+            if !self.refused.contains(&refusal.message) {
+                let reason = refusal.reason.as_str();
+                warn!(parent = refusal.parent, reason, "{}", refusal.message);
+            }
         }
-        let unsaid = self.say(&wish, &wanted, &report).await;
-        Ok(!self.draining.devices().is_empty() || !report.failures.is_empty() || unsaid)
+        self.refused = report.plan.refusals.iter().map(|r| r.message.clone()).collect();
     }
 
     /// The part that blocks, in a thread of its own.
@@ -208,12 +272,16 @@ impl Agent {
         &mut self,
         wish: Wish,
         known: bool,
+        asked: Instant,
         view: Result<kubelet::View, String>,
     ) -> Result<(Wanted, Report)> {
         let (mut host, files) = (self.host.clone(), self.files.clone());
+        let stopping = self.stopping.clone();
         let mut draining = std::mem::take(&mut self.draining);
         let (result, draining) = tokio::task::spawn_blocking(move || {
-            let result = work(&mut host, &files, &wish, known, &view, &mut draining);
+            let wish = known.then_some(&wish);
+            let world = World { view: &view, asked, stopping: &stopping };
+            let result = work(&mut host, &files, wish, &world, &mut draining);
             (result, draining)
         })
         .await
@@ -223,9 +291,7 @@ impl Agent {
     }
 
     /// Writes the status if it has changed; `true` if that has to wait or failed.
-    async fn say(&mut self, wish: &Wish, wanted: &Wanted, report: &Report) -> bool {
-        let now = Time(k8s_openapi::jiff::Timestamp::now());
-        let status = status::status(wish.generation, wanted, report, &self.last, &now);
+    async fn say(&mut self, status: NodeDevicesStatus) -> bool {
         if let Some((said, when)) = &self.said {
             if *said == status {
                 return false;
@@ -234,7 +300,9 @@ impl Agent {
                 return true;
             }
         }
-        match self.write(&status).await {
+        let written = tokio::time::timeout(STATUS_DEADLINE, self.write(&status)).await;
+        let late = || anyhow!("no answer within {} s", STATUS_DEADLINE.as_secs());
+        match written.unwrap_or_else(|_| Err(late())) {
             Ok(()) => {
                 self.last.clone_from(&status.conditions);
                 self.said = Some((status, Instant::now()));
@@ -267,45 +335,86 @@ impl Agent {
     }
 }
 
+/// What the worker is told of the world.
+struct World<'a> {
+    /// Kubelet's view, or why there is none.
+    view: &'a Result<kubelet::View, String>,
+    /// When kubelet was asked.
+    asked: Instant,
+    /// Whether the agent was told to stop.
+    stopping: &'a AtomicBool,
+}
+
 fn work(
     host: &mut Host,
     files: &Files,
-    wish: &Wish,
-    known: bool,
-    view: &Result<kubelet::View, String>,
+    wish: Option<&Wish>,
+    world: &World<'_>,
     draining: &mut Draining,
 ) -> Result<(Wanted, Report)> {
-    if known {
-        let bytes = serde_json::to_vec_pretty(wish)?;
-        if atomic::read(&files.shared.node, MAX_WISH).ok().as_ref() != Some(&bytes) {
-            atomic::write(&files.shared.node, &bytes, 0o600).context("remember the wish")?;
-        }
+    if let Some(wish) = wish {
+        remember(files, wish)?;
     }
-    let wanted = Wanted::of(&wish.spec);
+    let wanted = wish.map(|wish| Wanted::of(&wish.spec)).unwrap_or_default();
     let mut before = Before::read(&files.shared.before)?;
-    let offered = offered(files);
+    let last = files.last_pools().map_err(|error| chain(&error));
+    let offered = last.as_ref().map(states);
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
     let gate = |planned: &Planned, observed: &Observed| {
-        if !known {
-            return crate::reconcile::Gate::Wait("no wish is known yet".to_owned());
+        if wish.is_none() {
+            return Gate::Wait("no wish is known yet".to_owned());
+        }
+        if world.stopping.load(Ordering::Relaxed) {
+            return Gate::Wait("the agent was told to stop".to_owned());
         }
         let holders = holders::in_the_way(&root, planned, observed);
-        let (offered, holders, locks) = (&offered, &holders, &locks);
-        let kubelet = view.as_ref().map_err(String::as_str);
-        draining.gate(planned, &Look { offered, kubelet, holders, locks, now: Instant::now() })
+        let offered = offered.as_ref().map_err(|error| error.as_str());
+        let (kubelet, asked) = (world.view.as_ref().map_err(String::as_str), world.asked);
+        let (holders, locks) = (&holders, &locks);
+        draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     draining.keep(report.plan.steps.iter());
-    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices());
-    if let Some(pools) = pools.filter(|_| known) {
+    let last = last.as_ref().ok().and_then(Option::as_ref);
+    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), last);
+    if let Some(pools) = pools.filter(|_| wish.is_some()) {
         files.write_pools(pools)?;
     }
     Ok((wanted, report))
 }
 
+/// Keeps the wish for the next start, which may come before the API server answers.
+fn remember(files: &Files, wish: &Wish) -> Result<()> {
+    let bytes = serde_json::to_vec_pretty(wish)?;
+    if atomic::read(&files.shared.node, MAX_WISH).ok().as_ref() != Some(&bytes) {
+        atomic::write(&files.shared.node, &bytes, 0o600).context("remember the wish")?;
+    }
+    Ok(())
+}
+
 /// The devices that somebody can have been given.
-fn offered(files: &Files) -> BTreeSet<DeviceId> {
-    let pools = Pools::read(&files.shared.pools).map(|pools| pools.pools).unwrap_or_default();
-    pools.into_iter().flat_map(|pool| pool.devices).map(|device| device.id).collect()
+fn states(last: &Option<Pools>) -> BTreeMap<DeviceId, State> {
+    let devices = last.iter().flat_map(|pools| &pools.pools).flat_map(|pool| &pool.devices);
+    devices.map(|device| (device.id.clone(), device.state)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_often_steps_fail_the_longer_the_pause() {
+        let resync = Duration::from_secs(30);
+        let quiet = After { draining: false, unsaid: false, failed_rounds: 0 };
+        let check = |after: After, seconds| {
+            assert_eq!(after.pause(resync), Duration::from_secs(seconds), "{after:?}");
+        };
+        check(quiet, 30);
+        check(After { draining: true, failed_rounds: 9, ..quiet }, 2);
+        check(After { unsaid: true, ..quiet }, 5);
+        for (failed_rounds, seconds) in [(1, 5), (2, 10), (3, 20), (4, 30), (u32::MAX, 30)] {
+            check(After { failed_rounds, ..quiet }, seconds);
+        }
+    }
 }

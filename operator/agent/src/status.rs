@@ -184,15 +184,40 @@ fn conditions(
     });
     let progressing = (summary.steps > 0 && degraded.is_none() && awaiting.is_none())
         .then(|| (Reason::StepsPending, format!("{} steps to do", summary.steps)));
+    let serving = format!("{} of {} functions serve pools", summary.ready, summary.functions);
+    written(generation, [progressing, degraded, awaiting], serving, last, now)
+}
+
+/// The status after a round that broke off: what was said last of the node, and that it may not be
+/// so any more.
+pub fn broken(
+    generation: Option<i64>,
+    said: Option<&NodeDevicesStatus>,
+    error: &str,
+    last: &[Condition],
+    now: &Time,
+) -> NodeDevicesStatus {
+    let degraded = Some((Reason::StepFailed, format!("the node cannot be worked on: {error}")));
+    let conditions = written(generation, [None, degraded, None], String::new(), last, now);
+    NodeDevicesStatus { conditions, ..said.cloned().unwrap_or_default() }
+}
+
+/// Why a condition holds.
+type Why = Option<(Reason, String)>;
+
+/// The conditions, from those that speak against `Ready`; `serving` is its message if none does.
+fn written(
+    generation: Option<i64>,
+    [progressing, degraded, awaiting]: [Why; 3],
+    serving: String,
+    last: &[Condition],
+    now: &Time,
+) -> Vec<Condition> {
     let ready = match degraded.as_ref().or(awaiting.as_ref()).or(progressing.as_ref()) {
-        None => (
-            true,
-            Reason::AsWanted,
-            format!("{} of {} functions serve pools", summary.ready, summary.functions),
-        ),
+        None => (true, Reason::AsWanted, serving),
         Some((reason, message)) => (false, *reason, message.clone()),
     };
-    let negative = |found: Option<(Reason, String)>| match found {
+    let negative = |found: Why| match found {
         Some((reason, message)) => (true, reason, message),
         None => (false, Reason::Nothing, String::new()),
     };
@@ -222,7 +247,7 @@ fn conditions(
 /// Everything that does not mend itself, and the reason of the first: each parent is named, since
 /// the controller tells by the names which policies it concerns. What is wrong with several is told
 /// once.
-fn degraded(report: &Report) -> Option<(Reason, String)> {
+fn degraded(report: &Report) -> Why {
     let refused = report.plan.refusals.iter().map(|r| (r.reason, None, r.message.clone()));
     let failed = report.failures.iter().map(|(planned, error)| {
         let text = match error {

@@ -7,10 +7,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+/// A write takes milliseconds, on the worst of disks seconds.
+const LONGEST_WRITE: Duration = Duration::from_secs(60);
 
 /// Why a shared file could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +102,7 @@ fn fill(temp: &Path, mut file: File, bytes: &[u8], mode: u32) -> Result<(), Erro
 /// neither a CDI cache nor a person takes it for content. Several containers may write to one
 /// directory, each as process 1, so the clock and not the process id tells names apart.
 fn create_temp(dir: &Path, name: &std::ffi::OsStr) -> Result<(PathBuf, File), Error> {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let nanos = now();
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut attempt = 0;
     loop {
@@ -113,6 +116,40 @@ fn create_temp(dir: &Path, name: &std::ffi::OsStr) -> Result<(PathBuf, File), Er
             Err(e) => return Err(Error::io("create", &temp, e)),
         }
     }
+}
+
+/// Removes temporary files in `dir` that a [`write`] has left whose process was killed: those for
+/// targets that are `ours`, and older than any write takes.
+///
+/// # Errors
+/// The directory cannot be listed, or a file not be removed. No directory is no error.
+pub fn remove_leftovers(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|e| Error::io("list", dir, e))?,
+    };
+    let latest = now().saturating_sub(LONGEST_WRITE.as_nanos());
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io("list", dir, e))?.file_name();
+        let left = |(target, made)| ours(target) && made < latest;
+        if temp_target(&name.to_string_lossy()).is_some_and(left) {
+            remove(&dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The target and the time in the name of a temporary file.
+fn temp_target(name: &str) -> Option<(&str, u128)> {
+    let (target, tail) = name.strip_prefix('.')?.rsplit_once('.')?;
+    let (nanos, attempt) = tail.split_once('-')?;
+    attempt.parse::<u32>().ok()?;
+    Some((target, u128::from_str_radix(nanos, 16).ok()?))
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
 }
 
 /// Makes names in `dir` durable: a rename or unlink is on disk only once its directory is.

@@ -109,7 +109,7 @@ pub struct Device {
 pub enum State {
     /// Yes.
     Ready,
-    /// No: the agent is about to change it.
+    /// No: the agent is about to change it, or to take it away.
     Draining,
     /// No: it is not what the policy asks for.
     Failed,

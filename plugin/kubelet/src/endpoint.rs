@@ -174,6 +174,12 @@ fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes sockets of `resource` that instances which were killed have left. Kubelet does so only
+/// at its own start, and each of our instances has another name.
+pub async fn remove_dead(config: &Config, resource: &Resource) {
+    another_serves(config, resource).await;
+}
+
 /// Whether another running instance serves `resource`, as during a rolling update. Sockets that
 /// nobody listens on any more are removed on the way.
 pub async fn another_serves(config: &Config, resource: &Resource) -> bool {

@@ -202,6 +202,9 @@ impl Plugin {
             let name = endpoint::socket_name(resource, &self.config.instance);
             let result = register(&socket, resource, &name).await;
             if result.is_ok() {
+                if endpoint.registered.is_none() {
+                    endpoint::remove_dead(&self.config, resource).await;
+                }
                 endpoint.registered = Some((kubelet, Instant::now()));
                 tracing::info!(%resource, socket = name, "registered with kubelet");
             }

@@ -136,6 +136,8 @@ fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 }
 
 fn remove_others(dir: &Path, keep: &BTreeSet<String>, end: &str) -> Result<(), Error> {
+    let ours = |name: &str| name.starts_with(cdi::FILE_PREFIX) && name.ends_with(end);
+    atomic::remove_leftovers(dir, ours)?;
     let error = |source| Error::Dir { op: "list", dir: dir.to_owned(), source };
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -144,7 +146,7 @@ fn remove_others(dir: &Path, keep: &BTreeSet<String>, end: &str) -> Result<(), E
     for entry in entries {
         let name = entry.map_err(error)?.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with(cdi::FILE_PREFIX) && name.ends_with(end) && !keep.contains(name) {
+        if ours(name) && !keep.contains(name) {
             atomic::remove(&dir.join(name))?;
         }
     }

@@ -44,9 +44,17 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
             step,
             parent: site.function.parent(),
             function: Some(site.function.index()),
-            disturbs: site.device.iter().cloned().collect(),
+            disturbs: site.device.iter().filter(|_| !idle(site)).cloned().collect(),
         });
     }
+}
+
+/// Whether nobody can be using the function: no driver has it, or only one that makes vDPA devices,
+/// and none of those has a driver. So it is after a reboot, when kubelet still knows the pods of
+/// before, and waits for the function while they wait for it.
+fn idle(site: &Site<'_>) -> bool {
+    let of_us = site.driver.is_none_or(|driver| Some(driver) == site.wanted_driver);
+    of_us && site.vdpa.iter().all(|device| device.driver.is_none())
 }
 
 fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {

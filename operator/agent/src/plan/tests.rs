@@ -84,6 +84,27 @@ fn changing_one_pool_disturbs_its_own_functions_only() {
 }
 
 #[test]
+fn a_function_that_nobody_can_use_is_not_disturbed() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    converge(&two_pools(), &mut fake, &mut before);
+    let disturbed = |fake: &Fake, wanted: &Wanted| {
+        let steps = plan_of(wanted, fake, &before).steps;
+        assert!(!steps.is_empty());
+        steps.iter().any(|step| !step.disturbs.is_empty())
+    };
+    // made, but not bound: as an interruption leaves it
+    fake.card().functions[0].vdpa[0].driver = None;
+    assert!(!disturbed(&fake, &two_pools()));
+    fake.card().functions[0].vdpa.clear();
+    assert!(!disturbed(&fake, &two_pools()));
+    fake.card().functions[0].driver = None;
+    assert!(!disturbed(&fake, &two_pools()));
+    // somebody else's driver may have a user
+    fake.card().functions[0].driver = Some("vfio-pci".into());
+    assert!(disturbed(&fake, &two_pools()));
+}
+
+#[test]
 fn another_count_disturbs_every_function_at_every_step() {
     let (mut fake, mut before) = (Fake::new(), Before::default());
     converge(&two_pools(), &mut fake, &mut before);

@@ -92,7 +92,7 @@ fn pools_of_any_state_can_be_written_and_read() {
         let mut device = report.observed.inventory.parents[0].functions[0].vdpa.remove(0);
         change(&mut report, &mut device);
         report.observed.inventory.parents[0].functions[0].vdpa.push(device);
-        let pools = crate::offer::pools("n", &wanted, &report, &Default::default()).unwrap();
+        let pools = crate::offer::pools("n", &wanted, &report, &Default::default(), None).unwrap();
         pools.write(&path).unwrap();
         let read = ringway_node::pools::Pools::read(&path).unwrap();
         let state = read.pools[0].devices[0].state;
@@ -102,5 +102,42 @@ fn pools_of_any_state_can_be_written_and_read() {
     }
     let (_, wanted, mut report) = world();
     report.observed.inventory.vdpa_family = VdpaFamily::Unknown("no answer".into());
-    assert_eq!(crate::offer::pools("n", &wanted, &report, &Default::default()), None);
+    assert_eq!(crate::offer::pools("n", &wanted, &report, &Default::default(), None), None);
+}
+
+/// What no pool has any more is listed until it is gone, for the pod that may hold it.
+#[test]
+fn a_device_that_nobody_wants_stays_listed_while_it_is_there() {
+    use ringway_node::pools::State;
+    let (_, mut wanted, mut report) = world();
+    let pools = |wanted: &Wanted, report: &Report, last: Option<&_>| {
+        crate::offer::pools("n", wanted, report, &Default::default(), last).unwrap()
+    };
+    let last = pools(&wanted, &report, None);
+    assert_eq!(pools(&wanted, &report, Some(&last)), last, "listed once");
+
+    let parent = wanted.parents.remove(0);
+    let kept = pools(&wanted, &report, Some(&last));
+    let device = &kept.pools[0].devices[0];
+    assert_eq!(device.state, State::Draining);
+    assert_eq!(device.vdpa, last.pools[0].devices[0].vdpa);
+    assert_eq!(pools(&wanted, &report, Some(&kept)), kept);
+
+    let (name, message) = (parent.name.to_string(), "overlap".into());
+    let (function, reason) = (None, Reason::OverlappingRanges);
+    wanted.refusals.push(Refusal { parent: name, function, reason, message });
+    assert_eq!(pools(&wanted, &report, Some(&last)), last, "a refused parent is left alone");
+    wanted.refusals.clear();
+
+    // a simulator serves the resource in another way now
+    let mut other = parent.clone();
+    other.name = ParentName::Simulator("vdpasim_net".into());
+    other.pools[0].attach = Attach::VirtioVdpa;
+    wanted.parents.push(other);
+    let dir = tempfile::tempdir().unwrap();
+    pools(&wanted, &report, Some(&last)).write(&dir.path().join("p")).unwrap();
+    wanted.parents.clear();
+
+    report.observed.inventory.parents[0].functions[0].vdpa.clear();
+    assert_eq!(pools(&wanted, &report, Some(&last)).pools, []);
 }

@@ -80,6 +80,26 @@ fn a_condition_keeps_its_time_until_it_changes() {
     assert_eq!(first, again);
 }
 
+#[test]
+fn a_round_that_breaks_off_is_told_beside_what_was_known() {
+    let mut fake = Fake::new();
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted(), &mut Before::default(), |_| Ok(()), go).unwrap();
+    let said = status(Some(1), &wanted(), &report, &[], &time(1));
+    let broken = broken(Some(2), Some(&said), "no space", &said.conditions, &time(2));
+    assert_eq!(broken.parents, said.parents);
+    assert_eq!(broken.observed_generation, Some(1), "the newer wish is not answered");
+    for (kind, status, since) in
+        [(READY, "False", 2), (DEGRADED, "True", 2), (PROGRESSING, "False", 1)]
+    {
+        let found = condition(&broken, kind);
+        assert_eq!((found.status.as_str(), &found.last_transition_time), (status, &time(since)));
+    }
+    let words = "the node cannot be worked on: no space";
+    assert_eq!(condition(&broken, DEGRADED).message, words);
+}
+
 /// A card whose driver's module is not installed, and a simulator that has all it needs.
 #[test]
 fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {

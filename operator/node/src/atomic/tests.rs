@@ -70,6 +70,25 @@ fn read_refuses_what_is_not_a_small_regular_file() {
 }
 
 #[test]
+fn old_leftovers_of_ours_go_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (temp, _) = create_temp(dir.path(), "a.json".as_ref()).unwrap();
+    let temp = temp.file_name().unwrap().to_str().unwrap();
+    let (target, made) = temp_target(temp).unwrap();
+    assert!(target == "a.json" && now() - made < LONGEST_WRITE.as_nanos(), "{temp}");
+    let kept = ["a.json", ".a.json", ".a.json.swp", ".a.json.12-", ".b.json.12-0", "a.json.12-0"];
+    for name in kept.into_iter().chain([".a.json.12-0", ".a.json.17bb-1"]) {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    remove_leftovers(dir.path(), |target| target == "a.json").unwrap();
+    let mut expected = kept.map(str::to_owned).to_vec();
+    expected.push(temp.to_owned());
+    expected.sort();
+    assert_eq!(names(dir.path()), expected);
+    remove_leftovers(&dir.path().join("absent"), |_| true).unwrap();
+}
+
+#[test]
 fn remove_is_content_with_an_absent_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");

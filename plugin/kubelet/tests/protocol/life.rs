@@ -115,6 +115,22 @@ async fn two_instances_do_not_fight_and_the_one_that_stays_takes_over() {
 }
 
 #[tokio::test]
+async fn a_killed_instance_leaves_no_socket_for_long() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let killed = node.plugin("killed");
+    kubelet.healthy(VMS, &BOTH).await;
+    drop(killed); // SIGKILL
+    let socket =
+        |instance| node.path(&format!("kubelet/device-plugins/ringway-vm-rings-{instance}.sock"));
+    assert!(socket("killed").exists());
+    let _plugin = node.plugin("a");
+    registered(&kubelet, VMS, 2).await;
+    eventually("removal", || (!socket("killed").exists()).then_some(())).await;
+    assert!(socket("a").exists());
+}
+
+#[tokio::test]
 async fn on_sigterm_it_leaves_without_an_empty_list() {
     let node = Node::new();
     let kubelet = node.kubelet();
