@@ -8,11 +8,7 @@ use ringway_kernel::netns::Netns;
 use serde_json::{Value, json};
 
 use crate::node::Node;
-
-#[path = "cni/bench.rs"]
-mod bench;
-
-use bench::{Bench, Plugin, Pod};
+use crate::stand::{self, Plugin, Pod, Stand};
 
 const STATIC_A: &str = "10.88.7.1/24";
 const STATIC_B: &str = "10.88.7.2/24";
@@ -24,269 +20,269 @@ fn addressed(address: &str) -> Value {
 #[test]
 fn two_namespaces_ping_each_other_and_del_restores() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
     let pods = [Pod::new("rw-a"), Pod::new("rw-b")];
     for (i, (pod, address)) in pods.iter().zip([STATIC_A, STATIC_B]).enumerate() {
-        let result = bench.add(pod, i, &json!({"ipam": addressed(address)}));
+        let result = stand.add(pod, i, &json!({"ipam": addressed(address)}));
         assert_eq!(result["cniVersion"], "1.1.0");
         let interface = &result["interfaces"][0];
         assert_eq!(interface["name"], "net1");
         assert_eq!(interface["sandbox"], pod.path().to_str().unwrap());
-        assert_eq!(interface["pciID"], bench.ids[i].as_str());
+        assert_eq!(interface["pciID"], stand.ids[i].as_str());
         assert_eq!(interface["mac"].as_str(), before[i].mac.map(|m| m.to_string()).as_deref());
         assert_eq!(interface["mtu"], before[i].mtu);
         assert_eq!(result["ips"][0]["address"], address);
         assert_eq!(result["ips"][0]["interface"], 0);
     }
-    assert_eq!(bench.on_host(&node), 0, "both netdevs are in their pods");
+    assert_eq!(stand.on_host(&node), 0, "both netdevs are in their pods");
     pods[0].ping("10.88.7.2");
     pods[1].ping("10.88.7.1");
     for (i, (pod, address)) in pods.iter().zip([STATIC_A, STATIC_B]).enumerate() {
-        bench.del(pod, i, &json!({"ipam": addressed(address)}));
-        bench.del(pod, i, &json!({"ipam": addressed(address)}));
+        stand.del(pod, i, &json!({"ipam": addressed(address)}));
+        stand.del(pod, i, &json!({"ipam": addressed(address)}));
         assert!(pod.links().iter().all(|link| link.loopback), "{:?}", pod.links());
     }
-    assert_eq!(bench.netdevs(&node), before);
-    assert_eq!(bench.records(), 0);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }
 
 #[test]
 fn mac_and_mtu_are_as_asked_for_and_then_as_before() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
     let pods = [Pod::new("rw-a"), Pod::new("rw-b")];
     let mac = "02:00:00:00:77:01";
     let shaped = json!({"ipam": addressed(STATIC_A), "mtu": 1400, "runtimeConfig": {"mac": mac}});
-    let result = bench.add(&pods[0], 0, &shaped);
-    bench.add(&pods[1], 1, &json!({"ipam": addressed(STATIC_B)}));
+    let result = stand.add(&pods[0], 0, &shaped);
+    stand.add(&pods[1], 1, &json!({"ipam": addressed(STATIC_B)}));
     assert_eq!(result["interfaces"][0]["mac"], mac);
     assert_eq!(result["interfaces"][0]["mtu"], 1400);
     let link = pods[0].link("net1");
     assert_eq!((link.mac.unwrap().to_string().as_str(), link.mtu), (mac, 1400));
     // the device takes frames to the new address
     pods[1].ping("10.88.7.1");
-    bench.del(&pods[0], 0, &shaped);
-    bench.del(&pods[1], 1, &json!({}));
-    assert_eq!(bench.netdevs(&node), before);
+    stand.del(&pods[0], 0, &shaped);
+    stand.del(&pods[1], 1, &json!({}));
+    assert_eq!(stand.netdevs(&node), before);
 }
 
 #[test]
 fn a_mac_that_the_device_cannot_take_is_refused_and_nothing_remains() {
     let node = Node::at_rest();
     let features = "MAC,STATUS,VERSION_1,ACCESS_PLATFORM".parse().unwrap();
-    let bench = Bench::offering(&node, Plugin::Installed, Some(features));
-    let before = bench.netdevs(&node);
+    let stand = Stand::offering(&node, Plugin::Installed, Some(features));
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
     let mac = "02:00:00:00:77:01";
-    let error = bench.add_fails(&pod, 0, &json!({"runtimeConfig": {"mac": mac}}));
+    let error = stand.add_fails(&pod, 0, &json!({"runtimeConfig": {"mac": mac}}));
     assert_eq!(error["code"], 7, "{error}");
     let text = error["msg"].as_str().unwrap();
     let has = before[0].mac.unwrap().to_string();
     assert!(text.contains(mac) && text.contains(&has), "{text}");
-    assert_eq!(bench.netdevs(&node), before);
-    assert_eq!(bench.records(), 0);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }
 
 #[test]
 fn an_mtu_beyond_the_device_is_refused_and_nothing_remains() {
     let node = Node::at_rest();
-    let bench = Bench::simulated(&node);
-    let before = bench.netdevs(&node);
+    let stand = Stand::simulated(&node);
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
-    let error = bench.add_fails(&pod, 0, &json!({"mtu": 1600}));
+    let error = stand.add_fails(&pod, 0, &json!({"mtu": 1600}));
     assert_eq!(error["code"], 7, "{error}");
     let text = error["msg"].as_str().unwrap();
     assert!(text.contains("1600") && text.contains("1500"), "{text}");
-    assert_eq!(bench.netdevs(&node), before);
-    assert_eq!(bench.records(), 0);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }
 
 #[test]
 fn del_after_the_namespace_is_gone_restores_what_the_kernel_brought_back() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
     let shaped = json!({"ipam": addressed(STATIC_A), "mtu": 1400});
-    bench.add(&pod, 0, &shaped);
+    stand.add(&pod, 0, &shaped);
     let target = pod.target();
     drop(pod);
     // at once: the kernel may still be at it
-    bench.del_without_namespace(&target, 0, &shaped);
-    assert_eq!(bench.netdevs(&node), before);
-    assert_eq!(bench.records(), 0);
+    stand.del_without_namespace(&target, 0, &shaped);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }
 
 #[test]
 fn an_add_that_was_killed_is_undone_by_the_next_of_another_pod() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::KillsItsCaller);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::KillsItsCaller);
+    let before = stand.netdevs(&node);
     let (first, second) = (Pod::new("rw-a"), Pod::new("rw-b"));
     let shaped = json!({"ipam": {"type": "plugin"}, "mtu": 1400});
-    bench.add_is_killed(&first, 0, &shaped);
+    stand.add_is_killed(&first, 0, &shaped);
     assert_eq!(first.link("net1").mtu, 1400, "it was killed with the netdev in the pod");
-    assert_eq!(bench.phases(), ["attaching"]);
+    assert_eq!(stand.phases(), ["attaching"]);
 
-    bench.use_plugin(Plugin::Answers);
-    let result = bench.add(&second, 0, &json!({"ipam": {"type": "plugin"}}));
+    stand.use_plugin(Plugin::Answers);
+    let result = stand.add(&second, 0, &json!({"ipam": {"type": "plugin"}}));
     assert_eq!(result["interfaces"][0]["mtu"], before[0].mtu, "the first one's MTU is undone");
     assert!(first.links().iter().all(|link| link.loopback));
     assert_eq!(second.link("net1").mtu, before[0].mtu);
-    assert_eq!(bench.phases(), ["attached"]);
+    assert_eq!(stand.phases(), ["attached"]);
     // the first one's runtime still sends its DEL: it must not disturb the second
-    bench.del(&first, 0, &shaped);
+    stand.del(&first, 0, &shaped);
     assert_eq!(second.link("net1").mtu, before[0].mtu);
-    bench.del(&second, 0, &shaped);
-    assert_eq!(bench.netdevs(&node), before);
+    stand.del(&second, 0, &shaped);
+    assert_eq!(stand.netdevs(&node), before);
 }
 
 #[test]
 fn an_add_that_was_killed_is_undone_by_its_del() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::KillsItsCaller);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::KillsItsCaller);
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
     let conf = json!({"ipam": {"type": "plugin"}, "mtu": 1400});
-    bench.add_is_killed(&pod, 0, &conf);
-    bench.use_plugin(Plugin::Answers);
-    bench.del(&pod, 0, &conf);
-    assert_eq!(bench.netdevs(&node), before);
-    assert_eq!(bench.records(), 0);
+    stand.add_is_killed(&pod, 0, &conf);
+    stand.use_plugin(Plugin::Answers);
+    stand.del(&pod, 0, &conf);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }
 
 #[test]
 fn a_failing_ipam_plugin_leaves_the_device_as_it_was() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::FailsAdd);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::FailsAdd);
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
-    let error = bench.add_fails(&pod, 0, &json!({"ipam": {"type": "plugin"}, "mtu": 1400}));
+    let error = stand.add_fails(&pod, 0, &json!({"ipam": {"type": "plugin"}, "mtu": 1400}));
     assert_eq!(error["code"], 101, "{error}");
     assert!(error["msg"].as_str().unwrap().contains("no room"), "{error}");
-    assert_eq!(bench.netdevs(&node), before);
-    assert_eq!(bench.records(), 0);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }
 
 #[test]
 fn a_name_that_is_taken_in_the_pod_is_told_and_nothing_moves() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
-    bench.add(&pod, 0, &json!({}));
+    stand.add(&pod, 0, &json!({}));
     let again = pod.as_another_container();
-    let error = bench.add_fails(&again, 1, &json!({}));
+    let error = stand.add_fails(&again, 1, &json!({}));
     assert_eq!(error["code"], 4, "{error}");
     assert!(error["msg"].as_str().unwrap().contains("net1"), "{error}");
-    assert_eq!(bench.netdev(&node, 1).as_ref(), Some(&before[1]));
-    bench.del(&pod, 0, &json!({}));
+    assert_eq!(stand.netdev(&node, 1).as_ref(), Some(&before[1]));
+    stand.del(&pod, 0, &json!({}));
 }
 
 #[test]
 fn a_device_in_use_is_busy_for_others_and_its_holder_is_named() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
+    let stand = Stand::new(&node, Plugin::Installed);
     let (first, second) = (Pod::new("rw-a"), Pod::new("rw-b"));
-    bench.add(&first, 0, &json!({}));
-    let error = bench.add_fails(&second, 0, &json!({}));
+    stand.add(&first, 0, &json!({}));
+    let error = stand.add_fails(&second, 0, &json!({}));
     assert_eq!(error["code"], 11, "{error}");
     let text = error["msg"].as_str().unwrap();
     assert!(text.contains(first.container()) && text.contains("rw-a"), "{text}");
     assert_eq!(first.link("net1").name, "net1");
-    bench.del(&first, 0, &json!({}));
-    bench.add(&second, 0, &json!({}));
-    bench.del(&second, 0, &json!({}));
+    stand.del(&first, 0, &json!({}));
+    stand.add(&second, 0, &json!({}));
+    stand.del(&second, 0, &json!({}));
 }
 
 #[test]
 fn a_netdev_that_a_pod_gave_away_stops_the_next_add_until_it_is_back() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
     let (pod, elsewhere) = (Pod::new("rw-a"), Pod::new("rw-b"));
     let shaped = json!({"mtu": 1400});
-    bench.add(&pod, 0, &shaped);
+    stand.add(&pod, 0, &shaped);
     pod.ip("link set net1 netns rw-b");
     // the pod is let go, and the record remembers
-    bench.del(&pod, 0, &shaped);
-    assert_eq!(bench.phases(), ["away"]);
-    let error = bench.add_fails(&pod, 0, &json!({}));
+    stand.del(&pod, 0, &shaped);
+    assert_eq!(stand.phases(), ["away"]);
+    let error = stand.add_fails(&pod, 0, &json!({}));
     assert_eq!(error["code"], 11, "{error}");
     assert!(error["msg"].as_str().unwrap().contains("has not come back"), "{error}");
 
     drop(elsewhere);
-    bench.wait_on_host(&node, 0);
-    let result = bench.add(&pod, 0, &json!({}));
+    stand.wait_on_host(&node, 0);
+    let result = stand.add(&pod, 0, &json!({}));
     assert_eq!(result["interfaces"][0]["mtu"], before[0].mtu);
-    bench.del(&pod, 0, &json!({}));
-    assert_eq!(bench.netdevs(&node), before);
+    stand.del(&pod, 0, &json!({}));
+    assert_eq!(stand.netdevs(&node), before);
 }
 
 #[test]
 fn check_sees_what_changed() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
+    let stand = Stand::new(&node, Plugin::Installed);
     let pod = Pod::new("rw-a");
     let conf = json!({"ipam": addressed(STATIC_A)});
-    let error = bench.check(&pod, 0, &conf).unwrap_err();
+    let error = stand.check(&pod, 0, &conf).unwrap_err();
     assert_eq!(error["code"], 100, "{error}");
-    bench.add(&pod, 0, &conf);
-    bench.check(&pod, 0, &conf).unwrap();
+    stand.add(&pod, 0, &conf);
+    stand.check(&pod, 0, &conf).unwrap();
     for (break_it, told, mend_it) in [
         ("link set net1 mtu 1300", "1300", "link set net1 mtu 1500"),
         ("link set net1 name net9", "net9", "link set net9 name net1"),
         ("address del 10.88.7.1/24 dev net1", "10.88.7.1/24", "address add 10.88.7.1/24 dev net1"),
     ] {
         pod.ip(break_it);
-        let error = bench.check(&pod, 0, &conf).unwrap_err();
+        let error = stand.check(&pod, 0, &conf).unwrap_err();
         assert_eq!(error["code"], 100, "{error}");
         assert!(error["msg"].as_str().unwrap().contains(told), "{error}");
         pod.ip(mend_it);
-        bench.check(&pod, 0, &conf).unwrap();
+        stand.check(&pod, 0, &conf).unwrap();
     }
-    bench.del(&pod, 0, &conf);
+    stand.del(&pod, 0, &conf);
 }
 
 #[test]
 fn gc_takes_only_what_is_unlisted_and_without_a_namespace() {
     let node = Node::at_rest();
-    let bench = Bench::new(&node, Plugin::Installed);
-    let before = bench.netdevs(&node);
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
     let (dead, live) = (Pod::new("rw-a"), Pod::new("rw-b"));
-    bench.add(&dead, 0, &json!({}));
-    bench.add(&live, 1, &json!({}));
+    stand.add(&dead, 0, &json!({}));
+    stand.add(&live, 1, &json!({}));
     drop(dead);
-    bench.gc("another-network");
-    assert_eq!(bench.records(), 2);
-    bench.gc(bench::NETWORK);
-    assert_eq!(bench.phases(), ["attached"]);
+    stand.gc("another-network");
+    assert_eq!(stand.records(), 2);
+    stand.gc(stand::NETWORK);
+    assert_eq!(stand.phases(), ["attached"]);
     assert_eq!(live.link("net1").name, "net1");
-    assert_eq!(bench.netdev(&node, 0).unwrap(), before[0]);
-    bench.del(&live, 1, &json!({}));
+    assert_eq!(stand.netdev(&node, 0).unwrap(), before[0]);
+    stand.del(&live, 1, &json!({}));
 }
 
 #[test]
 fn a_simulated_device_is_attached_though_its_netdev_hangs_elsewhere() {
     let node = Node::at_rest();
-    let bench = Bench::simulated(&node);
-    let before = bench.netdevs(&node);
+    let stand = Stand::simulated(&node);
+    let before = stand.netdevs(&node);
     let pod = Pod::new("rw-a");
     let conf = json!({"ipam": addressed("fd88:7::1/64")});
-    bench.add(&pod, 0, &conf);
+    stand.add(&pod, 0, &conf);
     assert_eq!(pod.link("net1").parent_bus.as_deref(), Some("virtio"));
     let addresses = Netns::open(pod.path()).unwrap().run(|| Links::open()?.addresses()).unwrap();
     assert!(addresses.iter().any(|a| a.prefix.to_string() == "fd88:7::1/64"), "{addresses:?}");
-    bench.del(&pod, 0, &conf);
-    assert_eq!(bench.netdevs(&node), before);
+    stand.del(&pod, 0, &conf);
+    assert_eq!(stand.netdevs(&node), before);
 }
 
 #[test]
 fn the_binary_installs_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let binary = bench::binary();
+    let binary = stand::binary();
     let status = std::process::Command::new(&binary)
         .args(["install", "--to"])
         .arg(dir.path())
@@ -314,7 +310,7 @@ fn the_hook_lifts_the_limit_of_locked_memory() {
     let before = limit();
     let state = json!({"ociVersion": "1.2.0", "id": "c1", "status": "creating",
                        "pid": container.id(), "bundle": "/b"});
-    let hooked = bench::with_input(&["hook", "memlock"], &state.to_string());
+    let hooked = stand::with_input(&["hook", "memlock"], &state.to_string());
     let after = limit();
     container.kill().unwrap();
     container.wait().unwrap();

@@ -10,8 +10,9 @@ mod cni;
 mod constants;
 mod link;
 mod module;
-mod node;
 mod simulator;
 mod sriov;
 mod stuck;
 mod vp_vdpa;
+
+use ringway_kernel_tests::{node, stand};

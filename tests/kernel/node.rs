@@ -4,19 +4,19 @@ use ringway_kernel::vdpa::Vdpa;
 use ringway_kernel::{Root, pci, sriov, vdpa_bus};
 
 /// The virtio card with SR-IOV (tests/lab/src/vm.rs).
-pub(crate) const VIRTIO: &str = "0000:01:00.0";
+pub const VIRTIO: &str = "0000:01:00.0";
 /// The igb card.
-pub(crate) const IGB: &str = "0000:02:00.0";
+pub const IGB: &str = "0000:02:00.0";
 
 /// The node, with both cards free and the vDPA bus empty; so again when dropped.
-pub(crate) struct Node {
-    pub(crate) root: Root,
-    pub(crate) virtio: pci::Address,
-    pub(crate) igb: pci::Address,
+pub struct Node {
+    pub root: Root,
+    pub virtio: pci::Address,
+    pub igb: pci::Address,
 }
 
 impl Node {
-    pub(crate) fn at_rest() -> Self {
+    pub fn at_rest() -> Self {
         let root = Root::new("/");
         let node = Self { root, virtio: VIRTIO.parse().unwrap(), igb: IGB.parse().unwrap() };
         for module in ["vdpa", "vhost_vdpa", "virtio_vdpa", "vp_vdpa", "vdpa_sim_net"] {
@@ -26,11 +26,11 @@ impl Node {
         node
     }
 
-    pub(crate) fn vdpa(&self) -> Vdpa {
+    pub fn vdpa(&self) -> Vdpa {
         Vdpa::require().unwrap()
     }
 
-    pub(crate) fn rest(&self) {
+    pub fn rest(&self) {
         let root = &self.root;
         for name in vdpa_bus::list(root).unwrap() {
             vdpa_bus::unbind(root, &name).unwrap();

@@ -1,7 +1,8 @@
-//! What the CNI tests stand on: devices, pods, and the binary started as a runtime starts it.
+//! What the CNI's tests and figures stand on: devices, pods, and the binary started as a runtime
+//! starts it.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -21,14 +22,14 @@ use tempfile::TempDir;
 use crate::node::Node;
 
 /// The network's name in every configuration.
-pub(crate) const NETWORK: &str = "rings";
+pub const NETWORK: &str = "rings";
 
 const POD_UID: &str = "3f1c5f0e-0000-4000-8000-000000000001";
 /// SIGKILL.
 const KILL: i32 = 9;
 
 /// What `ipam.type: plugin` does; `static` is always there.
-pub(crate) enum Plugin {
+pub enum Plugin {
     Installed,
     Answers,
     FailsAdd,
@@ -36,49 +37,54 @@ pub(crate) enum Plugin {
 }
 
 /// Devices, and a root directory of the binary's own with the real `/sys`, `/proc` and `/dev`.
-pub(crate) struct Bench {
+pub struct Stand {
     root: TempDir,
-    pub(crate) ids: Vec<String>,
+    pub ids: Vec<String>,
     vdpa: Vec<String>,
 }
 
 /// A network namespace with the container id that a runtime would give.
-pub(crate) struct Pod {
+pub struct Pod {
     name: String,
     container: String,
     ours: bool,
 }
 
-pub(crate) fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("RINGWAY_CNI").map_or_else(|| "/opt/lab/ringway".into(), PathBuf::from)
 }
 
 /// A command of the host's, with something on its standard input.
-pub(crate) fn with_input(args: &[&str], input: &str) -> Output {
+pub fn with_input(args: &[&str], input: &str) -> Output {
     let mut command = Command::new(binary());
     command.args(args).env_remove("CNI_COMMAND");
     talk(&mut command, input)
 }
 
-fn talk(command: &mut Command, input: &str) -> Output {
+/// Runs a program to its end, with something on its standard input.
+pub fn talk(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|e| panic!("start {}: {e}", binary().display()));
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        .unwrap_or_else(|e| panic!("start {}: {e}", command.get_program().display()));
+    match child.stdin.take().unwrap().write_all(input.as_bytes()) {
+        // a program that reads nothing may be gone by now
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+        written => written.unwrap(),
+    }
     child.wait_with_output().unwrap()
 }
 
-impl Bench {
+impl Stand {
     /// Two virtual functions of the virtio card, each a virtio-vdpa netdev.
-    pub(crate) fn new(node: &Node, plugin: Plugin) -> Self {
+    pub fn new(node: &Node, plugin: Plugin) -> Self {
         Self::offering(node, plugin, None)
     }
 
     /// The same, with devices that offer just these features.
-    pub(crate) fn offering(node: &Node, plugin: Plugin, features: Option<Features>) -> Self {
+    pub fn offering(node: &Node, plugin: Plugin, features: Option<Features>) -> Self {
         let (root, pf) = (&node.root, node.virtio);
         sriov::set_drivers_autoprobe(root, pf, false).unwrap();
         vdpa_bus::set_drivers_autoprobe(root, false).unwrap();
@@ -104,7 +110,7 @@ impl Bench {
     }
 
     /// One device of the simulator, which takes an MTU of 1500 at most.
-    pub(crate) fn simulated(node: &Node) -> Self {
+    pub fn simulated(node: &Node) -> Self {
         vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
         let device = NewDevice {
             mac: Some("02:00:00:00:00:01".parse().unwrap()),
@@ -123,23 +129,23 @@ impl Bench {
         for tree in ["sys", "proc", "dev"] {
             symlink(Path::new("/").join(tree), root.path().join(tree)).unwrap();
         }
-        let bench = Self { root, ids, vdpa };
+        let stand = Self { root, ids, vdpa };
         let pools = json!({"version": 1, "node": "node1", "generation": 1, "pools": [
             {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": "virtio-vdpa",
              "devices": devices}]});
-        bench.write("var/lib/ringway/pools.json", &pools.to_string());
+        stand.write("var/lib/ringway/pools.json", &pools.to_string());
         let checkpoint = json!({"Data": {"PodDeviceEntries": [
             {"PodUID": POD_UID, "ContainerName": "c", "ResourceName": "ringway.dev/pod-rings",
-             "DeviceIDs": {"-1": bench.ids}, "AllocResp": ""}]}, "Checksum": 1});
+             "DeviceIDs": {"-1": stand.ids}, "AllocResp": ""}]}, "Checksum": 1});
         let path = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
-        bench.write(path, &checkpoint.to_string());
-        bench.use_plugin(plugin);
+        stand.write(path, &checkpoint.to_string());
+        stand.use_plugin(plugin);
         // udev names what has just appeared
-        run("udevadm", &["settle", "--timeout=60"]);
-        bench
+        settle();
+        stand
     }
 
-    pub(crate) fn use_plugin(&self, plugin: Plugin) {
+    pub fn use_plugin(&self, plugin: Plugin) {
         let add = match plugin {
             Plugin::Installed => return,
             Plugin::Answers => {
@@ -155,34 +161,34 @@ impl Bench {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    pub(crate) fn add(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
+    pub fn add(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
         let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
         assert!(output.status.success(), "{}", shown(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    pub(crate) fn add_fails(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
+    pub fn add_fails(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
         let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
         assert!(!output.status.success(), "{}", shown(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    pub(crate) fn add_is_killed(&self, pod: &Pod, device: usize, conf: &Value) {
+    pub fn add_is_killed(&self, pod: &Pod, device: usize, conf: &Value) {
         let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
         assert_eq!(output.status.signal(), Some(KILL), "{}", shown(&output));
     }
 
-    pub(crate) fn del(&self, pod: &Pod, device: usize, conf: &Value) {
+    pub fn del(&self, pod: &Pod, device: usize, conf: &Value) {
         let output = self.call("DEL", &pod.target(), Some(&pod.path()), device, conf);
         assert!(output.status.success(), "{}", shown(&output));
     }
 
-    pub(crate) fn del_without_namespace(&self, container: &str, device: usize, conf: &Value) {
+    pub fn del_without_namespace(&self, container: &str, device: usize, conf: &Value) {
         let output = self.call("DEL", container, None, device, conf);
         assert!(output.status.success(), "{}", shown(&output));
     }
 
-    pub(crate) fn check(&self, pod: &Pod, device: usize, conf: &Value) -> Result<(), Value> {
+    pub fn check(&self, pod: &Pod, device: usize, conf: &Value) -> Result<(), Value> {
         let output = self.call("CHECK", &pod.target(), Some(&pod.path()), device, conf);
         match output.status.success() {
             true => Ok(()),
@@ -190,7 +196,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn gc(&self, network: &str) {
+    pub fn gc(&self, network: &str) {
         let conf = json!({"name": network, "cni.dev/valid-attachments": []});
         let output = self.call("GC", "", None, 0, &conf);
         assert!(output.status.success(), "{}", shown(&output));
@@ -204,10 +210,28 @@ impl Bench {
         device: usize,
         change: &Value,
     ) -> Output {
+        let (mut command, conf) = self.invocation(verb, container, netns, device, change);
+        talk(&mut command, &conf)
+    }
+
+    /// The binary as a runtime would start it, and what the runtime would write to it. `change`
+    /// adds keys to the network's configuration; null takes one out.
+    pub fn invocation(
+        &self,
+        verb: &str,
+        container: &str,
+        netns: Option<&Path>,
+        device: usize,
+        change: &Value,
+    ) -> (Command, String) {
         let mut conf = json!({"cniVersion": "1.1.0", "name": NETWORK, "type": "ringway",
                               "deviceID": self.ids[device], "logFile": "test.log"});
+        let keys = conf.as_object_mut().unwrap();
         for (key, value) in change.as_object().unwrap() {
-            conf[key] = value.clone();
+            match value {
+                Value::Null => keys.remove(key),
+                value => keys.insert(key.clone(), value.clone()),
+            };
         }
         let path = format!("{}:/opt/cni/bin", self.root.path().join("bin").display());
         let args = format!(
@@ -222,11 +246,11 @@ impl Bench {
             .env("CNI_NETNS", netns.unwrap_or(Path::new("")))
             .env("CNI_ARGS", args)
             .env("CNI_PATH", path);
-        talk(&mut command, &conf.to_string())
+        (command, conf.to_string())
     }
 
     /// The netdev of a device if it is on the host.
-    pub(crate) fn netdev(&self, node: &Node, device: usize) -> Option<Link> {
+    pub fn netdev(&self, node: &Node, device: usize) -> Option<Link> {
         let dir = vdpa_bus::virtio_dir(&node.root, &self.vdpa[device]).unwrap()?;
         let link = Links::open().unwrap().of_device(&dir).unwrap()?;
         // a move may change the number
@@ -234,13 +258,13 @@ impl Bench {
     }
 
     /// All netdevs, once udev has done with them.
-    pub(crate) fn netdevs(&self, node: &Node) -> Vec<Link> {
-        run("udevadm", &["settle", "--timeout=60"]);
+    pub fn netdevs(&self, node: &Node) -> Vec<Link> {
+        settle();
         (0..self.ids.len()).map(|i| self.netdev(node, i).expect("a netdev on the host")).collect()
     }
 
     /// Waits for the kernel to bring back what a dead namespace held.
-    pub(crate) fn wait_on_host(&self, node: &Node, device: usize) {
+    pub fn wait_on_host(&self, node: &Node, device: usize) {
         let start = Instant::now();
         while self.netdev(node, device).is_none() {
             assert!(start.elapsed() < Duration::from_secs(120), "the netdev did not come back");
@@ -248,16 +272,16 @@ impl Bench {
         }
     }
 
-    pub(crate) fn on_host(&self, node: &Node) -> usize {
+    pub fn on_host(&self, node: &Node) -> usize {
         (0..self.ids.len()).filter(|i| self.netdev(node, *i).is_some()).count()
     }
 
-    pub(crate) fn records(&self) -> usize {
+    pub fn records(&self) -> usize {
         self.phases().len()
     }
 
     /// The phases of all records.
-    pub(crate) fn phases(&self) -> Vec<String> {
+    pub fn phases(&self) -> Vec<String> {
         let dir = self.root.path().join("var/lib/ringway/attachments");
         let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
         let phase = |entry: std::io::Result<fs::DirEntry>| {
@@ -276,7 +300,7 @@ impl Bench {
 }
 
 impl Pod {
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         // one that a killed run left
         let _ = Command::new("ip").args(["netns", "del", name]).output();
         run("ip", &["netns", "add", name]);
@@ -284,38 +308,38 @@ impl Pod {
     }
 
     /// The same namespace for another container id.
-    pub(crate) fn as_another_container(&self) -> Self {
+    pub fn as_another_container(&self) -> Self {
         let container = format!("{}-2", self.container);
         Self { name: self.name.clone(), container, ours: false }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)
     }
 
-    pub(crate) fn container(&self) -> &str {
+    pub fn container(&self) -> &str {
         &self.container
     }
 
-    pub(crate) fn target(&self) -> String {
+    pub fn target(&self) -> String {
         self.container.clone()
     }
 
-    pub(crate) fn links(&self) -> Vec<Link> {
+    pub fn links(&self) -> Vec<Link> {
         Netns::open(self.path()).unwrap().run(|| Links::open()?.list()).unwrap()
     }
 
-    pub(crate) fn link(&self, name: &str) -> Link {
+    pub fn link(&self, name: &str) -> Link {
         let links = self.links();
         links.into_iter().find(|link| link.name == name).expect(name)
     }
 
-    pub(crate) fn ip(&self, line: &str) {
+    pub fn ip(&self, line: &str) {
         let args: Vec<_> = ["-n", &self.name].into_iter().chain(line.split(' ')).collect();
         run("ip", &args);
     }
 
-    pub(crate) fn ping(&self, address: &str) {
+    pub fn ping(&self, address: &str) {
         // the first answers may be late: the far end's netdev was set up this instant
         run("ip", &["netns", "exec", &self.name, "ping", "-c", "3", "-w", "60", address]);
     }
@@ -329,12 +353,18 @@ impl Drop for Pod {
     }
 }
 
+/// Waits until udev has done with what has come and gone.
+pub fn settle() {
+    run("udevadm", &["settle", "--timeout=60"]);
+}
+
 fn run(program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", shown(&output));
 }
 
-fn shown(output: &Output) -> String {
+/// A program's end and words, for a person.
+pub fn shown(output: &Output) -> String {
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
     format!("{}\n{stdout}{stderr}", output.status)
 }
