@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::accel::Accel;
+use crate::bench;
 use crate::cluster;
 use crate::demo;
 use crate::lab::{self, Lab, Wish};
@@ -85,6 +86,21 @@ enum Verb {
     /// Brings the lab up if a selected test needs it, and takes down only what it brought up.
     /// Shows each test's name and time as it ends. The last line is `N passed, N failed`.
     Test(test::Options),
+    /// Measure: the demo by step, and what the product costs in memory, CPU time and size.
+    ///
+    /// Prints a row for each figure, with what it is held against: a bar, an aim, or a peer that was
+    /// measured in the same run. Nothing is asserted: the exit status is a failure only if something
+    /// could not be measured. Brings the lab up if a figure needs it, and takes down only what it
+    /// brought up.
+    ///
+    /// demo.*       seconds by step: the last demo from an empty cache, and one from a full one
+    /// cni.*.cpu    CPU time of the CNI plugin's ADD and DEL, beside an empty static binary
+    /// *.rss        memory in use by agent, plugin and operator, with four functions carved
+    /// image.size   the archive of the image with all binaries
+    ///
+    /// Examples: cargo lab bench cni | cargo lab bench image.size --format json
+    #[command(verbatim_doc_comment)]
+    Bench(bench::Options),
     /// Print the completion script for a shell (for use as `cargo-lab`).
     Completions {
         /// The shell
@@ -133,6 +149,7 @@ pub fn run() -> Result<ExitCode> {
         Verb::Kubectl { args } => become_process(Lab::need(&place)?.cluster.kubectl(args)),
         Verb::Logs { what, follow } => logs(&place, what, follow),
         Verb::Test(options) => test::run(&place, &options),
+        Verb::Bench(options) => bench::run(&place, &options),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "cargo-lab", &mut script);

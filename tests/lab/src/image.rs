@@ -28,6 +28,12 @@ pub(crate) struct Image {
 impl Image {
     /// Writes the archive. The same content gives the same bytes.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
+        self.archive(file)?.flush().with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The archive, to a file or another place.
+    pub(crate) fn archive<W: Write>(&self, to: W) -> Result<W> {
         let layer = self.layer()?;
         let layer_id = hex(&Sha256::digest(&layer));
         let config = serde_json::to_vec(&serde_json::json!({
@@ -41,15 +47,13 @@ impl Image {
         let manifest = serde_json::to_vec(&serde_json::json!([{
             "Config": config_name, "RepoTags": [self.name], "Layers": [layer_name],
         }]))?;
-        let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
-        let mut tar = tar::Builder::new(file);
+        let mut tar = tar::Builder::new(to);
         for (name, data) in
             [(config_name.as_str(), &config), (&layer_name, &layer), ("manifest.json", &manifest)]
         {
             add(&mut tar, name, data, 0o644)?;
         }
-        tar.into_inner()?.flush()?;
-        Ok(())
+        Ok(tar.into_inner()?)
     }
 
     fn layer(&self) -> Result<Vec<u8>> {

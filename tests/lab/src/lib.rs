@@ -11,6 +11,7 @@
 pub mod cli;
 
 mod accel;
+mod bench;
 mod cluster;
 mod console;
 mod demo;

@@ -1,6 +1,7 @@
 //! What a person sees while something long runs: one line per step, with its time.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,13 +13,14 @@ use anyhow::Result;
 pub(crate) struct Progress {
     start: Instant,
     terminal: bool,
+    done: Mutex<Vec<(String, Duration)>>,
 }
 
 impl Progress {
     /// Starts the clock.
     pub(crate) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { start: Instant::now(), terminal }
+        Self { start: Instant::now(), terminal, done: Mutex::default() }
     }
 
     /// Prints one line with the time since the start.
@@ -40,7 +42,17 @@ impl Progress {
         let took = began.elapsed();
         let word = if result.is_ok() { "done" } else { "FAILED" };
         self.say(&format!("{what}: {word} in {}", seconds(took)));
+        if result.is_ok()
+            && let Ok(mut done) = self.done.lock()
+        {
+            done.push((what.to_owned(), took));
+        }
         result
+    }
+
+    /// The steps that are done, in the order of their ends, with the time that each took.
+    pub(crate) fn done(&self) -> Vec<(String, Duration)> {
+        self.done.lock().map(|done| done.clone()).unwrap_or_default()
     }
 
     /// The time since the start.
@@ -77,5 +89,20 @@ pub(crate) fn seconds(duration: Duration) -> String {
         format!("{s:.1} s")
     } else {
         format!("{} m {:02} s", duration.as_secs() / 60, duration.as_secs() % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_not_done() {
+        let progress = Progress::new();
+        progress.step("a", || Ok(())).unwrap();
+        progress.step("b", || anyhow::bail!("no luck") as Result<()>).unwrap_err();
+        progress.step("c", || Ok(())).unwrap();
+        let names: Vec<_> = progress.done().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "c"]);
     }
 }

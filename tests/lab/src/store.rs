@@ -2,10 +2,11 @@
 //! built once, in a temporary place, and renamed when whole. What an interruption leaves in the
 //! temporary place is removed by the next run.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use rustix::fs::FlockOperation;
@@ -16,6 +17,9 @@ use crate::progress::Progress;
 
 /// A part that nobody used for so long is removed.
 const KEEP: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// In a part's directory: how many seconds its build took.
+const TIME: &str = "build-seconds";
 
 /// The inputs of a part, hashed.
 #[derive(Debug, Clone)]
@@ -130,8 +134,10 @@ impl<'a> Store<'a> {
         fs::create_dir_all(&scratch)?;
         let log = self.dir.join("log").join(format!("{name}.log"));
         File::create(&log)?;
+        let began = Instant::now();
         build(&Site { out: &out, scratch: &scratch, log: &log })
             .with_context(|| format!("build {name} (log: {})", log.display()))?;
+        fs::write(out.join(TIME), format!("{:.3}\n", began.elapsed().as_secs_f64()))?;
         fs::rename(&out, dir).with_context(|| format!("put {} in place", dir.display()))?;
         fs::remove_dir_all(&temporary).ok();
         Ok(())
@@ -166,6 +172,25 @@ impl<'a> Store<'a> {
             }
         }
     }
+}
+
+/// The directories of the parts that a cache holds.
+pub(crate) fn parts(cache: &Path) -> BTreeSet<PathBuf> {
+    list(&cache.join("parts")).into_iter().collect()
+}
+
+/// The seconds that the build of a part took, of its version that was used last; `None` if no
+/// version is there, or it was built before builds were timed.
+pub(crate) fn build_time(cache: &Path, name: &str) -> Option<f64> {
+    let used = |dir: &PathBuf| fs::metadata(dir).and_then(|m| m.modified()).ok();
+    let versions = parts(cache).into_iter().filter(|dir| name_of(dir) == Some(name));
+    let dir = versions.max_by_key(used)?;
+    fs::read_to_string(dir.join(TIME)).ok()?.trim().parse().ok()
+}
+
+/// The name of a part, of its directory's `NAME-KEY`.
+pub(crate) fn name_of(dir: &Path) -> Option<&str> {
+    Some(dir.file_name()?.to_str()?.rsplit_once('-')?.0)
 }
 
 /// Bytes that a tree really occupies on disk (sparse files count for what they hold).
@@ -218,6 +243,24 @@ mod tests {
         let other = store.part("p", Key::new(1).with("b"), |site| write(site, "two")).unwrap();
         assert_ne!(first.dir, other.dir);
         assert!(Store::has(&temporary.0, "p"));
+        assert_eq!(parts(&temporary.0), [first.dir, other.dir].into());
+    }
+
+    #[test]
+    fn a_part_knows_how_long_its_build_took() {
+        let (temporary, progress) = (Temporary::new("time"), Progress::new());
+        let store = Store::open(&temporary.0, &progress).unwrap();
+        assert_eq!(build_time(&temporary.0, "p"), None);
+        let dir = store.part("p", Key::new(1), |site| write(site, "one")).unwrap().dir;
+        assert_eq!(name_of(&dir), Some("p"));
+        assert!(build_time(&temporary.0, "p").unwrap() >= 0.0);
+        let other = store.part("p", Key::new(2), |site| write(site, "two")).unwrap().dir;
+        for (version, time) in [(&dir, "1.5"), (&other, "2.5")] {
+            fs::write(version.join(TIME), time).unwrap();
+        }
+        let old = SystemTime::now() - Duration::from_secs(60);
+        File::open(&other).unwrap().set_modified(old).unwrap();
+        assert_eq!(build_time(&temporary.0, "p"), Some(1.5));
     }
 
     #[test]

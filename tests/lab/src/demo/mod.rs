@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::bench::record::{self, Start};
 use crate::deploy;
 use crate::image::Image;
 use crate::lab::{self, Lab, Wish};
@@ -16,6 +17,7 @@ use crate::network_info::NETWORK_STATUS;
 use crate::place::Place;
 use crate::product;
 use crate::progress::{Progress, seconds};
+use crate::store;
 use crate::table::table;
 
 /// The pods of the example.
@@ -48,27 +50,25 @@ struct Ping {
     received: u32,
 }
 
+/// What a run of the example showed.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    tables: String,
+    /// No ping was lost.
+    pub(crate) lossless: bool,
+    /// Which parts there were when it began.
+    pub(crate) start: Start,
+    took: Duration,
+    /// The lab is still there.
+    stays: bool,
+}
+
 /// Runs the example. Succeeds only if no ping was lost.
 pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
-    let progress = Progress::new();
-    progress.say(&format!("the lab {}: parts in {}", place.name, place.cache.display()));
-    let image = deploy::image(place, &progress)?;
-    let launcher = product::build(place, &progress, &[product::LAUNCHER])?.remove(0);
-    let (lab, lease) = Lab::up(place, &progress, Wish::default())?;
-    let was_up = lease.is_none();
-    let result = example(place, &lab, &image, launcher, &progress);
-    match lease {
-        Some(lease) if options.keep => lease.keep()?,
-        Some(lease) => {
-            drop(lease);
-            progress.step("take the lab down", || lab::down(place).map(drop))?;
-        }
-        None => {}
-    }
-    let (text, lossless) = result?;
-    println!("\n{text}");
-    println!("took {}", seconds(progress.elapsed()));
-    if was_up || options.keep {
+    let shown = show(place, options.keep)?;
+    println!("\n{}", shown.tables);
+    println!("took {}", seconds(shown.took));
+    if shown.stays {
         println!(
             "\nnext:\n  cargo lab kubectl get devicepolicies,nodedevices -o wide\n  \
              cargo lab kubectl describe nodedevices node1\n  cargo lab kubectl exec {} -- ip addr\n  \
@@ -78,7 +78,34 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     } else {
         println!("\nnext: `cargo lab demo --keep` leaves it running, to look around");
     }
-    Ok(if lossless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if shown.lossless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The example from its beginning to its end. How long its steps took is written down if all of
+/// them were there: a lab that was up has not been started.
+pub(crate) fn show(place: &Place, keep: bool) -> Result<Shown> {
+    let progress = Progress::new();
+    progress.say(&format!("the lab {}: parts in {}", place.name, place.cache.display()));
+    let before = store::parts(&place.cache);
+    let image = deploy::image(place, &progress)?;
+    let launcher = product::build(place, &progress, &[product::LAUNCHER])?.remove(0);
+    let (lab, lease) = Lab::up(place, &progress, Wish::default())?;
+    let was_up = lease.is_none();
+    let result = example(place, &lab, &image, launcher, &progress);
+    match lease {
+        Some(lease) if keep => lease.keep()?,
+        Some(lease) => {
+            drop(lease);
+            progress.step("take the lab down", || lab::down(place).map(drop))?;
+        }
+        None => {}
+    }
+    let (tables, lossless) = result?;
+    let (start, took) = (Start::of(&before, &store::parts(&place.cache)), progress.elapsed());
+    if lossless && !was_up {
+        record::keep(&place.cache, start, &progress.done(), took)?;
+    }
+    Ok(Shown { tables, lossless, start, took, stays: was_up || keep })
 }
 
 fn example(

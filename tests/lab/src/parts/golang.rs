@@ -164,3 +164,15 @@ fn go_command(go: &Part, place: &Place, site: &Site<'_>) -> Command {
         .env_remove("GOPATH");
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_is_named_among_the_parts() {
+        for module in MODULES {
+            assert!(crate::parts::NAMES.contains(&module.name), "{}", module.name);
+        }
+    }
+}

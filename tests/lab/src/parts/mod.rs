@@ -14,6 +14,10 @@ use crate::place::Place;
 use crate::progress::Progress;
 use crate::store::{Part, Store};
 
+/// The names of all parts of a lab, in the order of their builds.
+pub(crate) const NAMES: [&str; 9] =
+    ["qemu", "node", "golang", "kubernetes", "containerd", "cni", "multus", "helm", "disk"];
+
 /// The built parts of a lab.
 #[derive(Debug)]
 pub(crate) struct Parts {

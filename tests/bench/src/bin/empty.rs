@@ -1,0 +1,3 @@
+//! The cost of a process as such.
+
+fn main() {}
