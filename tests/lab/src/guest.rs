@@ -1,17 +1,12 @@
-//! The guest of the lab's VM: an initial RAM file system with the node's busybox, the three modules
-//! that virtio-net needs, and an init. It is the same for every VM: what differs comes on the
-//! kernel's command line. Not compressed: the kernel takes it as it is, and under two layers of
-//! emulation unpacking would cost more than reading.
+//! The guest of the lab's VM: an initial RAM file system with the node's busybox and an init. Its
+//! kernel (assets/guest.config) has all it needs built in. It is the same for every VM: what differs
+//! comes on the kernel's command line. Not compressed: the kernel takes it as it is, and under two
+//! layers of emulation unpacking would cost more than reading.
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
-
-/// Where the node keeps them, below its kernel's modules.
-const MODULES: [&str; 3] =
-    ["net/core/failover.ko", "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko"];
+use anyhow::{Context, Result};
 
 /// Types in a file's mode (`include/uapi/linux/stat.h`).
 const S_IFDIR: u32 = 0o040_000;
@@ -29,39 +24,8 @@ pub(crate) fn write(node_root: &Path, init: &Path, to: &Path) -> Result<()> {
     // without it the first process has no output
     archive.add("dev/console", S_IFCHR | 0o600, (5, 1), &[]);
     archive.add("bin/busybox", S_IFREG | 0o755, (0, 0), &read(&busybox)?);
-    let modules = node_root.join("usr/lib/modules").join(kernel_release(node_root)?);
-    for module in MODULES {
-        let path = modules.join("kernel").join(format!("{module}.xz"));
-        let name = module.rsplit('/').next().unwrap_or(module);
-        archive.add(name, S_IFREG | 0o644, (0, 0), &unpacked(&busybox, &path)?);
-    }
     archive.add("init", S_IFREG | 0o755, (0, 0), &read(init)?);
     fs::write(to, archive.end()).with_context(|| format!("write {}", to.display()))
-}
-
-/// The release of the node's kernel: that of `/boot/vmlinuz-RELEASE`.
-fn kernel_release(node_root: &Path) -> Result<String> {
-    let boot = node_root.join("boot");
-    let names = fs::read_dir(&boot).with_context(|| format!("list {}", boot.display()))?;
-    let mut releases = names
-        .flatten()
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix("vmlinuz-")?.to_owned()));
-    let release = releases.next().with_context(|| format!("no vmlinuz-* in {}", boot.display()))?;
-    ensure!(releases.next().is_none(), "more than one vmlinuz-* in {}", boot.display());
-    Ok(release)
-}
-
-/// The content of an `.xz`, by the node's busybox: it is static, and runs on any host.
-fn unpacked(busybox: &Path, path: &Path) -> Result<Vec<u8>> {
-    let answer = Command::new(busybox)
-        .args(["xz", "-d", "-c"])
-        .arg(path)
-        .output()
-        .with_context(|| format!("start {}", busybox.display()))?;
-    let said = String::from_utf8_lossy(&answer.stderr);
-    ensure!(answer.status.success(), "unpack {}: {}", path.display(), said.trim());
-    ensure!(!answer.stdout.is_empty(), "unpack {}: nothing came out", path.display());
-    Ok(answer.stdout)
 }
 
 /// An archive in cpio's `newc` format
@@ -139,23 +103,5 @@ mod tests {
         ";
         let expected = expected.split_whitespace().collect::<String>().replace('.', "\0");
         assert_eq!(String::from_utf8(archive.end()).unwrap(), expected);
-    }
-
-    #[test]
-    fn a_root_without_a_kernel_is_told() {
-        let root = std::env::temp_dir().join(format!("ringway-guest-{}", std::process::id()));
-        let boot = root.join("boot");
-        fs::create_dir_all(&boot).unwrap();
-        let check = |name: Option<&str>, expected: &str| {
-            if let Some(name) = name {
-                fs::write(boot.join(name), "").unwrap();
-            }
-            let found = kernel_release(&root).unwrap_or_else(|error| format!("{error:#}"));
-            assert!(found.starts_with(expected), "{found}");
-        };
-        check(Some("config-1.0"), "no vmlinuz-* in");
-        check(Some("vmlinuz-1.0"), "1.0");
-        check(Some("vmlinuz-2.0"), "more than one vmlinuz-* in");
-        fs::remove_dir_all(root).unwrap();
     }
 }

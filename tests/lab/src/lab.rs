@@ -40,6 +40,8 @@ pub(crate) struct Lab {
     pub(crate) pace: Pace,
     /// The root that its node's disk was made from.
     pub(crate) node_root: PathBuf,
+    /// The kernel of its guests.
+    pub(crate) guest_kernel: PathBuf,
     helm: PathBuf,
     place: Place,
 }
@@ -54,6 +56,7 @@ struct Ready {
     kubectl: PathBuf,
     helm: PathBuf,
     node_root: PathBuf,
+    guest_kernel: PathBuf,
 }
 
 impl Lab {
@@ -99,6 +102,7 @@ impl Lab {
             cluster,
             pace,
             node_root: ready.node_root,
+            guest_kernel: ready.guest_kernel,
             helm: ready.helm,
             place: place.clone(),
         })
@@ -181,18 +185,11 @@ impl Lab {
             key,
             helm: parts.helm(),
             node_root: parts.node.path("root"),
+            guest_kernel: parts.guest.path("vmlinux"),
             kubectl: parts.kubectl(),
         };
         fs::write(ready_file(place), serde_json::to_vec_pretty(&ready)?)?;
-        let lab = Self {
-            node,
-            cluster,
-            pace,
-            node_root: ready.node_root,
-            helm: ready.helm,
-            place: place.clone(),
-        };
-        Ok((lab, lease))
+        Ok((Self { node, cluster, ..Self::need(place)? }, lease))
     }
 }
 

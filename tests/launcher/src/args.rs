@@ -9,7 +9,7 @@ use clap::Parser;
 ///
 /// Asks the hook sidecars of its pod for a domain as KubeVirt's manager does, boots it with
 /// libvirtd in session mode, prints the guest's console, and ends with 0 if the guest's pings lost
-/// nothing. /usr, /boot and /lib/modules of the node are mounted read-only.
+/// nothing. /usr of the node is mounted read-only.
 #[derive(Debug, Parser)]
 #[command(version, name = "ringway-launcher")]
 pub struct Args {
@@ -38,9 +38,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "/run/vm")]
     pub run_dir: PathBuf,
 
-    /// The guest's kernel. Default: the one that is in /boot.
-    #[arg(long, value_name = "FILE")]
-    pub kernel: Option<PathBuf>,
+    /// The guest's kernel, as the lab builds it.
+    #[arg(long, value_name = "FILE", default_value = "/vm/vmlinux")]
+    pub kernel: PathBuf,
 
     /// The guest's initial RAM file system, as the lab writes it.
     #[arg(long, value_name = "FILE", default_value = "/vm/initramfs.cpio")]

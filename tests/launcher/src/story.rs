@@ -1,6 +1,5 @@
 //! From the hooks to the guest's result.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,8 +14,9 @@ use crate::serial::{self, Serial};
 
 /// How long a guest may take to power off once it has said its result.
 const POWER_OFF: Duration = Duration::from_secs(120);
-/// How often to look whether QEMU still runs; a look costs a process.
-const STATE_PAUSE: Duration = Duration::from_secs(5);
+/// How often to look whether QEMU still runs: a look is a `virsh`, which costs an emulated node
+/// seconds that the guest could use.
+const STATE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Boots the VM and waits for its result. The hooks are told of the end, whatever it is: a pod ends
 /// only when its sidecars do.
@@ -47,10 +47,9 @@ fn boot(
     libvirt: &mut Libvirt,
     clock: Clock,
 ) -> Result<()> {
-    let kernel = args.kernel.clone().map_or_else(kernel, Ok)?;
     let serial = args.run_dir.join("serial.log");
     let template = domain::xml(&Parts {
-        kernel: &kernel,
+        kernel: &args.kernel,
         initramfs: &args.initramfs,
         serial: &serial,
         address: &args.address,
@@ -130,18 +129,6 @@ fn power_off(libvirt: &Libvirt) -> Result<()> {
 
 fn vdpa_interfaces(xml: &str) -> usize {
     xml.matches("<interface type='vdpa'").count() + xml.matches("<interface type=\"vdpa\"").count()
-}
-
-/// The node's own kernel.
-fn kernel() -> Result<PathBuf> {
-    let entries = std::fs::read_dir("/boot").context("list /boot")?;
-    let mut kernels: Vec<_> = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-"))
-        .map(|entry| entry.path())
-        .collect();
-    kernels.sort();
-    kernels.pop().context("/boot has no vmlinuz-*: name a kernel with --kernel")
 }
 
 #[cfg(test)]

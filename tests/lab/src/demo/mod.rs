@@ -210,7 +210,7 @@ fn ping(lab: &Lab, pod: &str, ip: &str) -> Result<Ping> {
     // ping's exit status tells of a loss too; the figures tell how much
     let output = lab
         .cluster
-        .kubectl(["exec", pod, "--", "ping", "-c", &count, "-W", "5", ip])
+        .kubectl(["exec", pod, "--", "ping", "-c", &count, "-i", "0.2", "-W", "5", ip])
         .output()
         .context("start kubectl")?;
     let text = String::from_utf8_lossy(&output.stdout);

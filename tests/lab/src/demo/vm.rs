@@ -32,6 +32,7 @@ pub(super) fn image(place: &Place, lab: &Lab, launcher: std::path::PathBuf) -> R
         entry: vec!["/bin/ringway-launcher".into()],
         files: vec![
             (launcher, "bin/ringway-launcher".into()),
+            (lab.guest_kernel.clone(), "vm/vmlinux".into()),
             (initramfs, "vm/initramfs.cpio".into()),
         ],
         texts: vec![

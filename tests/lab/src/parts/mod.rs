@@ -15,8 +15,18 @@ use crate::progress::Progress;
 use crate::store::{Part, Store};
 
 /// The names of all parts of a lab, in the order of their builds.
-pub(crate) const NAMES: [&str; 9] =
-    ["qemu", "node", "golang", "kubernetes", "containerd", "cni", "multus", "helm", "disk"];
+pub(crate) const NAMES: [&str; 10] = [
+    "qemu",
+    "node",
+    "guest",
+    "golang",
+    "kubernetes",
+    "containerd",
+    "cni",
+    "multus",
+    "helm",
+    "disk",
+];
 
 /// The built parts of a lab.
 #[derive(Debug)]
@@ -25,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) qemu: Part,
     /// The node's root as a directory: its kernel, its uapi headers.
     pub(crate) node: Part,
+    /// The kernel of the node's guests.
+    pub(crate) guest: Part,
     /// The cluster's programs.
     pub(crate) programs: Programs,
     /// The node's disk image.
@@ -38,9 +50,10 @@ impl Parts {
         let epoch = epoch(&place.cache)?;
         let qemu = roots::qemu(&store, &epoch)?;
         let node = roots::node(&store, place, &epoch)?;
+        let guest = roots::guest(&store, place, &epoch)?;
         let programs = golang::programs(&store, place, &epoch)?;
         let disk = disk::disk(&store, place, &node, &programs)?;
-        Ok(Self { qemu, node, programs, disk })
+        Ok(Self { qemu, node, guest, programs, disk })
     }
 
     /// kubectl, for the host.

@@ -42,18 +42,24 @@ const NODE: &[&str] = &[
     "linux-headers-amd64", "linux-source-6.12", "build-essential", "xz-utils",
 ];
 
+/// What builds the guest's kernel.
+const GUEST: &[&str] =
+    &["build-essential", "bc", "bison", "flex", "libelf-dev", "linux-source-6.12", "xz-utils"];
+
 /// Go's compiler, unpacked and not installed: it runs in place and finds its own files.
 const GO: &[&str] = &["golang-1.26-go", "golang-1.26-src"];
 
 /// The root that lends Go.
 pub(super) fn golang(store: &Store<'_>, epoch: &str) -> Result<Part> {
-    store.part("golang", key(GO, epoch).with("extract"), |site| debootstrap(site, "extract", GO))
+    store.part("golang", key(GO, epoch).with("extract"), |site| {
+        debootstrap(site, &site.out.join("root"), "extract", GO)
+    })
 }
 
 /// The root that lends QEMU and etcd.
 pub(super) fn qemu(store: &Store<'_>, epoch: &str) -> Result<Part> {
     store.part("qemu", key(QEMU, epoch), |site| {
-        debootstrap(site, "minbase", QEMU)?;
+        debootstrap(site, &site.out.join("root"), "minbase", QEMU)?;
         record_versions(site)
     })
 }
@@ -62,9 +68,21 @@ pub(super) fn qemu(store: &Store<'_>, epoch: &str) -> Result<Part> {
 pub(super) fn node(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
     let script = place.asset("modules.sh");
     store.part("node", key(NODE, epoch).file(&script)?, |site| {
-        debootstrap(site, "minbase", NODE)?;
+        debootstrap(site, &site.out.join("root"), "minbase", NODE)?;
         record_versions(site)?;
-        modules(site, &script)
+        inside(site, &site.out.join("root"), &script)
+    })
+}
+
+/// The kernel `vmlinux` that guests of the lab boot. The root that builds it does not stay.
+pub(super) fn guest(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
+    let (script, config) = (place.asset("guest-kernel.sh"), place.asset("guest-kernel.config"));
+    store.part("guest", key(GUEST, epoch).file(&script)?.file(&config)?, |site| {
+        let root = site.scratch.join("root");
+        debootstrap(site, &root, "minbase", GUEST)?;
+        fs::copy(&config, root.join("guest.config")).context("bring the configuration")?;
+        inside(site, &root, &script)?;
+        fs::rename(root.join("vmlinux"), site.out.join("vmlinux")).context("keep the kernel")
     })
 }
 
@@ -72,7 +90,7 @@ fn key(packages: &[&str], epoch: &str) -> Key {
     Key::new(1).with(SUITE).with(PREFERENCES).with(packages.join(" ")).with(epoch)
 }
 
-fn debootstrap(site: &Site<'_>, variant: &str, packages: &[&str]) -> Result<()> {
+fn debootstrap(site: &Site<'_>, root: &Path, variant: &str, packages: &[&str]) -> Result<()> {
     let preferences = site.scratch.join("preferences");
     fs::write(&preferences, PREFERENCES)?;
     let mut command = run::contained("mmdebstrap");
@@ -86,7 +104,7 @@ fn debootstrap(site: &Site<'_>, variant: &str, packages: &[&str]) -> Result<()> 
             preferences.display()
         ))
         .arg(SUITE)
-        .arg(site.out.join("root"));
+        .arg(root);
     match host::mirror() {
         Some(mirror) => {
             for suite in [SUITE, "trixie-backports"] {
@@ -113,9 +131,9 @@ fn record_versions(site: &Site<'_>) -> Result<()> {
     fs::write(site.out.join("packages.txt"), run::output(query)?).context("record the packages")
 }
 
-fn modules(site: &Site<'_>, script: &Path) -> Result<()> {
-    let root = site.out.join("root");
+/// Runs a script of ours in a root.
+fn inside(site: &Site<'_>, root: &Path, script: &Path) -> Result<()> {
     let mut chroot = run::contained("chroot");
-    chroot.arg(&root).args(["sh", "-c", &fs::read_to_string(script)?]);
+    chroot.arg(root).args(["sh", "-c", &fs::read_to_string(script)?]);
     run::logged(chroot, site.log)
 }

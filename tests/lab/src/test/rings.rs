@@ -18,16 +18,22 @@ use crate::test::case::{Case, Outcome};
 
 /// The rings in the order they run.
 const RINGS: [&str; 4] = ["style", "hermetic", "kernel", "cluster"];
-/// The package whose tests run in the node, by its directory.
+/// The packages whose tests need the lab, by their directories: one runs in its node, one beside
+/// its cluster.
 const KERNEL_TESTS: &str = "tests/kernel";
+const CLUSTER_TESTS: &str = "tests/e2e";
+/// What the cluster's ring runs besides: the whole example, and the chart's own test.
+const EXAMPLES: [&str; 2] = ["example", "helm"];
 /// What the tests on the node call.
 const NODE_BINARIES: [&str; 2] = ["ringway", "ringway-agent"];
 /// Checks licences and sources of dependencies; pinned, because its verdicts change.
 const CARGO_DENY: &str = "0.20.2";
 /// No hermetic test takes so long; a kernel test may, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(120);
+/// A cluster's test waits for pods, kubelet and controllers, one after the other.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(300);
 /// The example boots a machine in an emulated machine.
-const CLUSTER_LIMIT: Duration = Duration::from_secs(1200);
+const EXAMPLE_LIMIT: Duration = Duration::from_secs(1200);
 
 /// A test with the command that runs it on the host; kernel tests get theirs when the lab is up.
 #[derive(Debug)]
@@ -43,7 +49,8 @@ pub(crate) struct Rings {
     style: Vec<Case>,
     hermetic: Vec<Planned>,
     kernel: Vec<Planned>,
-    cluster: Vec<Case>,
+    cluster: Vec<Planned>,
+    examples: Vec<Case>,
 }
 
 impl Rings {
@@ -59,27 +66,29 @@ impl Rings {
                 .collect();
         }
         if wanted("cluster") {
-            rings.cluster = ["example", "helm"]
+            rings.examples = EXAMPLES
                 .map(|test| case("cluster", "lab", test))
                 .into_iter()
                 .filter(|case| case.selected(filter))
                 .collect();
         }
-        if wanted("hermetic") || wanted("kernel") {
-            let all = compile(place, progress)?;
-            let (kernel, hermetic): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|planned| planned.case.ring == "kernel");
-            let selected = |planned: &Planned| planned.case.selected(filter);
-            rings.hermetic = hermetic.into_iter().filter(selected).collect();
-            rings.kernel = kernel.into_iter().filter(selected).collect();
+        if wanted("hermetic") || wanted("kernel") || wanted("cluster") {
+            let compiled = compile(place, progress)?;
+            for planned in compiled.into_iter().filter(|planned| planned.case.selected(filter)) {
+                match planned.case.ring {
+                    "kernel" => rings.kernel.push(planned),
+                    "cluster" => rings.cluster.push(planned),
+                    _ => rings.hermetic.push(planned),
+                }
+            }
         }
         Ok(rings)
     }
 
     /// The names of all selected tests.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        let planned = self.hermetic.iter().chain(&self.kernel).map(|p| &p.case);
-        self.style.iter().chain(planned).chain(&self.cluster).map(Case::name)
+        let planned = self.hermetic.iter().chain(&self.kernel).chain(&self.cluster);
+        self.style.iter().chain(planned.map(|p| &p.case)).chain(&self.examples).map(Case::name)
     }
 
     /// Runs them, ring by ring.
@@ -96,15 +105,20 @@ impl Rings {
             outcomes.push(outcome);
         }
         outcomes.extend(self.run_hermetic(show));
-        if !self.kernel.is_empty() || !self.cluster.is_empty() {
+        let with_cluster = !self.cluster.is_empty() || !self.examples.is_empty();
+        if !self.kernel.is_empty() || with_cluster {
             // all that is compiled is compiled before anything runs
             let binaries = product::build(place, progress, &NODE_BINARIES)?;
+            let image = deploy::image(place, progress)?;
             let (lab, lease) = Lab::up(place, progress, Wish::default())?;
             for (binary, path) in NODE_BINARIES.iter().zip(&binaries) {
                 lab.install(path, binary)?;
             }
             outcomes.extend(self.run_kernel(&lab, show)?);
-            outcomes.extend(self.run_cluster(&lab, show)?);
+            if with_cluster {
+                deploy::product(place, &lab, &image, progress)?;
+                outcomes.extend(self.run_cluster(&lab, show)?);
+            }
             drop(lab);
             if lease.is_some() {
                 drop(lease);
@@ -123,7 +137,7 @@ impl Rings {
             for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
                 scope.spawn(|| {
                     while let Some(planned) = next() {
-                        let outcome = planned.case.run(planned.command(), || None);
+                        let outcome = planned.case.run(planned.command_within(LIMIT), || None);
                         show(&outcome);
                         if let Ok(mut all) = outcomes.lock() {
                             all.push(outcome);
@@ -166,7 +180,16 @@ impl Rings {
         let mut console = lab.console();
         console.broken();
         let mut outcomes = Vec::new();
-        for case in &self.cluster {
+        for planned in &self.cluster {
+            let mut command = planned.command_within(CLUSTER_LIMIT.mul_f64(lab.pace.factor()));
+            command
+                .env("RINGWAY_LAB", std::env::current_exe()?)
+                .env("RINGWAY_PACE", lab.pace.factor().to_string());
+            let outcome = planned.case.run(command, || console.broken());
+            show(&outcome);
+            outcomes.push(outcome);
+        }
+        for case in &self.examples {
             let command = match case.test.as_str() {
                 // pods and a virtual machine; a ping that loses anything fails it
                 "example" => {
@@ -176,7 +199,7 @@ impl Rings {
                 }
                 _ => deploy::helm_test(lab),
             };
-            let limit = CLUSTER_LIMIT.mul_f64(lab.pace.factor());
+            let limit = EXAMPLE_LIMIT.mul_f64(lab.pace.factor());
             let outcome = case.run(run::limited(&command, limit), || console.broken());
             show(&outcome);
             outcomes.push(outcome);
@@ -186,13 +209,13 @@ impl Rings {
 }
 
 impl Planned {
-    fn command(&self) -> Command {
+    fn command_within(&self, limit: Duration) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(["--exact", &self.case.test, "--include-ignored", "--nocapture"])
             .current_dir(&self.directory)
             .env("CARGO_MANIFEST_DIR", &self.directory);
-        run::limited(&command, LIMIT)
+        run::limited(&command, limit)
     }
 }
 
@@ -241,8 +264,11 @@ fn compile(place: &Place, progress: &Progress) -> Result<Vec<Planned>> {
     for Artifact { executable, manifest_path, target, .. } in tests {
         let Some(program) = executable else { continue };
         let directory = manifest_path.parent().unwrap_or(&place.checkout).to_owned();
-        let kernel = directory.ends_with(KERNEL_TESTS);
-        let ring = if kernel { "kernel" } else { "hermetic" };
+        let ring = match &directory {
+            dir if dir.ends_with(KERNEL_TESTS) => "kernel",
+            dir if dir.ends_with(CLUSTER_TESTS) => "cluster",
+            _ => "hermetic",
+        };
         let suite = suite(place, &directory, &target.name);
         for test in list(&program, &directory)? {
             let (program, directory) = (program.clone(), directory.clone());

@@ -1,0 +1,96 @@
+//! The schema's rules on a real API server: what is refused, and in which words.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, pool, said};
+
+/// A good policy, changed by each case.
+fn policy(change: impl FnOnce(&mut Value)) -> Value {
+    let parents = json!([{"pci": {"vendor": "1af4"}}]);
+    let pools = json!([pool("rings", "0-1", "virtio-vdpa")]);
+    let mut policy = crate::cluster::policy_for("admission", parents, 2, pools);
+    change(&mut policy["spec"]);
+    policy
+}
+
+/// A good network, changed by each case.
+fn network(change: impl FnOnce(&mut Value)) -> Value {
+    let mut network = json!({
+        "apiVersion": "ringway.dev/v1alpha1", "kind": "DeviceNetwork",
+        "metadata": {"name": "admission", "namespace": "default"},
+        "spec": {"resource": "rings", "ipam": {"type": "host-local", "ranges": []}},
+    });
+    change(&mut network["spec"]);
+    network
+}
+
+#[test]
+fn what_is_right_is_taken() {
+    for object in [
+        policy(|_| {}),
+        policy(|spec| spec["parents"] = json!([{"simulator": "vdpasim_net"}])),
+        policy(|spec| spec["pools"][0]["vdpa"] = json!({"mtu": 9000, "features": "MAC,VERSION_1"})),
+        network(|_| {}),
+        network(|spec| spec["ipam"] = Value::Null),
+    ] {
+        let answer = Cluster.try_apply(&object, true);
+        assert!(answer.status.success(), "{object}: {}", said(&answer));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
+    let set = |path: &'static str, value: Value| {
+        policy(move |spec| {
+            *spec.pointer_mut(path).unwrap_or_else(|| panic!("no {path}")) = value;
+        })
+    };
+    let cases = [
+        (set("/parents", json!([])), "spec.parents"),
+        (
+            set("/parents/0", json!({"simulator": "vdpasim_net", "pci": {"vendor": "1af4"}})),
+            "an entry names either pci or simulator",
+        ),
+        (set("/parents/0", json!({})), "an entry names either pci or simulator"),
+        (
+            set("/parents/0/pci", json!({})),
+            "at least one of vendor, device, driver, names, addresses",
+        ),
+        (set("/parents/0/pci/vendor", json!("1AF4")), "^[0-9a-f]{4}$"),
+        (
+            set("/parents/0", json!({"pci": {"addresses": ["01:00.0"]}})),
+            "spec.parents[0].pci.addresses[0]",
+        ),
+        (set("/parents/0", json!({"simulator": "vdpasim_blk"})), "only vdpasim_net is known"),
+        (set("/functionCount", json!(0)), "greater than or equal to 1"),
+        (set("/functionCount", json!(4096)), "less than or equal to 1024"),
+        (set("/pools", json!([])), "spec.pools"),
+        (set("/pools/0/range", json!("0-")), "spec.pools[0].range"),
+        (set("/pools/0/attach", json!("vhost")), "\"vhost-vdpa\", \"virtio-vdpa\""),
+        (set("/pools/0/resource", json!("Rings")), "spec.pools[0].resource"),
+        (set("/pools/0/name", json!("")), "spec.pools[0].name"),
+        (
+            policy(|spec| {
+                spec["pools"] =
+                    json!([pool("a", "0", "virtio-vdpa"), pool("a", "1", "virtio-vdpa")])
+            }),
+            "each needs a name of its own",
+        ),
+        (policy(|spec| spec["uplink"] = json!({"mtu": 10})), "greater than or equal to 68"),
+        (policy(|spec| spec["pools"][0]["vdpa"] = json!({"queuePairs": 0})), "queuePairs"),
+        (policy(|spec| spec["pools"][0]["vdpa"] = json!({"features": "mac"})), "vdpa.features"),
+        (policy(|spec| spec["priority"] = json!(5000)), "less than or equal to 1000"),
+        (policy(|spec| spec["numVfs"] = json!(4)), "spec.numVfs"),
+        (network(|spec| spec["resource"] = json!("Rings")), "spec.resource"),
+        (network(|spec| spec["resource"] = Value::Null), "spec.resource"),
+        (network(|spec| spec["mtu"] = json!(1)), "spec.mtu"),
+        (network(|spec| spec["ipam"] = json!({"ranges": []})), "ipam"),
+        (network(|spec| spec["vlan"] = json!(7)), "spec.vlan"),
+    ];
+    for (object, expected) in cases {
+        let answer = Cluster.try_apply(&object, true);
+        let text = said(&answer);
+        assert!(!answer.status.success(), "taken: {object}");
+        assert!(text.contains(expected), "{expected} is not in: {text}\nof {object}");
+    }
+}

@@ -1,0 +1,117 @@
+//! The agent in a cluster: what it waits for, what it survives, and what it says of a node that
+//! lacks something.
+
+use serde_json::json;
+
+use crate::cluster::{
+    Cluster, NODE, SOON, SYSTEM, VIRTIO, kubectl, on_node, policy, policy_for, pool,
+};
+use crate::pods;
+
+#[test]
+fn a_step_that_would_disturb_a_held_device_waits_for_its_pod_to_end() {
+    let cluster = Cluster::at_rest();
+    let two = policy("held", 2, json!([pool("rings", "0-1", "virtio-vdpa")]));
+    cluster.apply(&two);
+    cluster.condition("held", "Ready");
+    cluster.allocatable("rings", 2);
+    cluster.apply(&pods::network("rings", "rings"));
+    cluster.apply(&pods::pod("holder", "rings", "rings"));
+    pods::runs(&cluster, "holder");
+    let (held, interface) = (cluster.kernel(), pods::interface("holder"));
+
+    // another number of functions goes through none at all
+    cluster.apply(&policy("held", 4, json!([pool("rings", "0-3", "virtio-vdpa")])));
+    let (reason, message) = cluster.condition("held", "AwaitingDisruption");
+    assert_eq!(reason, "DeviceHeld", "{message}");
+    for part in [VIRTIO, "holder"] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    let plan = cluster.node_devices()["status"]["plan"].clone();
+    assert!(plan.to_string().contains("waits"), "{plan}");
+    assert_eq!(cluster.kernel(), held, "the node has changed under a pod");
+    assert_eq!(pods::interface("holder"), interface, "the pod's interface has changed");
+
+    pods::delete(&cluster, "holder");
+    cluster.condition("held", "Ready");
+    cluster.allocatable("rings", 4);
+}
+
+#[test]
+fn it_converges_after_being_killed_while_it_carves() {
+    let cluster = Cluster::at_rest();
+    let restarts = || kubectl(&format!("get pods -n {SYSTEM} -l {AGENT} -o jsonpath={RESTARTS}"));
+    let before = restarts();
+    cluster.apply(&policy(
+        "killed",
+        4,
+        json!([pool("vms", "0-1", "vhost-vdpa"), pool("pods", "2-3", "virtio-vdpa"),]),
+    ));
+    // as soon as the first function is there
+    on_node(&format!(
+        "until [ -e /sys/bus/pci/devices/{VIRTIO}/virtfn0 ]; do :; done; pkill -KILL -x ringway-agent"
+    ));
+    cluster.condition("killed", "Ready");
+    cluster.allocatable("vms", 2);
+    cluster.allocatable("pods", 2);
+    assert_ne!(restarts(), before, "it was not killed");
+}
+
+#[test]
+fn it_puts_the_node_right_while_the_api_server_is_out_of_reach() {
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("alone", 2, json!([pool("rings", "0-1", "vhost-vdpa")])));
+    cluster.condition("alone", "Ready");
+    cluster.allocatable("rings", 2);
+    let right = cluster.kernel();
+    // one line, because nothing can be asked of the cluster in between: no way to the API server,
+    // all devices gone, and an agent that starts anew; then until all is back
+    on_node(&format!(
+        "set -e; iptables -I OUTPUT -p tcp --dport 6443 -j REJECT --reject-with tcp-reset
+         trap 'iptables -D OUTPUT -p tcp --dport 6443 -j REJECT --reject-with tcp-reset' EXIT
+         pkill -STOP -x ringway-agent
+         for device in $(vdpa dev show | cut -d: -f1-4); do
+             echo ${{device#vdpa/}} > /sys/bus/vdpa/devices/$device/driver/unbind; vdpa dev del $device
+         done
+         echo 0 > /sys/bus/pci/devices/{VIRTIO}/sriov_numvfs
+         pkill -KILL -x ringway-agent
+         for i in $(seq 600); do
+             ls /sys/bus/pci/devices/{VIRTIO}/virtfn1/vdpa:*/vhost-vdpa-* >/dev/null 2>&1 && exit 0
+             sleep 0.5
+         done
+         exit 1"
+    ));
+    cluster.condition("alone", "Ready");
+    cluster.allocatable("rings", 2);
+    assert_eq!(cluster.kernel(), right);
+}
+
+#[test]
+fn a_missing_module_is_named_with_the_package_that_holds_it() {
+    let cluster = Cluster::at_rest();
+    // the simulator's module, which nobody else uses
+    let find = "find /lib/modules/$(uname -r) -name 'vdpa_sim_net.ko*'";
+    on_node(&format!("modprobe -r vdpa_sim_net; f=$({find}) && mv $f /root/ && depmod"));
+    let parents = json!([{"simulator": "vdpasim_net"}]);
+    cluster.apply(&policy_for("module", parents, 1, json!([pool("sim", "0", "virtio-vdpa")])));
+    let (reason, message) = cluster.condition("module", "Degraded");
+    assert_eq!(reason, "ModuleMissing", "{message}");
+    for part in ["vdpa_sim_net", "package"] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    let (reason, _) = cluster.condition_of(&format!("nodedevices {NODE}"), "Degraded");
+    assert_eq!(reason, "ModuleMissing");
+
+    on_node("mv /root/vdpa_sim_net.ko* /lib/modules/$(uname -r)/extra/ && depmod");
+    cluster.condition("module", "Ready");
+    cluster.allocatable("sim", 1);
+    let devices = cluster.until("the simulated device is listed", SOON, || {
+        let node = cluster.node_devices();
+        let parents = node["status"]["parents"].as_array().cloned().unwrap_or_default();
+        parents.into_iter().find(|p| p["name"] == "vdpasim_net")
+    });
+    assert_eq!(devices["functions"][0]["ready"], true, "{devices}");
+}
+
+const AGENT: &str = "app.kubernetes.io/component=agent";
+const RESTARTS: &str = "{.items[*].status.containerStatuses[*].restartCount}";

@@ -1,0 +1,54 @@
+//! Pods that ask for a ring.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, SOON, kubectl};
+
+/// A network with addresses for it, in `default`.
+pub(crate) fn network(name: &str, resource: &str) -> Value {
+    json!({
+        "apiVersion": "ringway.dev/v1alpha1", "kind": "DeviceNetwork",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"resource": resource, "ipam": {
+            "type": "host-local", "ranges": [[{"subnet": "10.89.0.0/24"}]],
+        }},
+    })
+}
+
+/// A pod on a network, with one device of a resource.
+pub(crate) fn pod(name: &str, network: &str, resource: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name, "namespace": "default",
+            "annotations": {"k8s.v1.cni.cncf.io/networks": network},
+        },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "shell", "image": "lab/busybox:1", "imagePullPolicy": "Never",
+                "command": ["sleep", "inf"],
+                "resources": {"limits": {format!("ringway.dev/{resource}"): 1}},
+            }],
+        },
+    })
+}
+
+/// Waits until it runs.
+pub(crate) fn runs(cluster: &Cluster, name: &str) {
+    cluster.condition_of(&format!("pod {name}"), "Ready");
+}
+
+/// The line of its ring's interface: `net1: ... link/ether ... inet ...`.
+pub(crate) fn interface(name: &str) -> String {
+    kubectl(&format!("exec {name} -- ip -o addr show net1"))
+}
+
+/// Deletes it and waits until it is gone.
+pub(crate) fn delete(cluster: &Cluster, name: &str) {
+    kubectl(&format!("delete pod {name} --wait=false"));
+    cluster.until(&format!("pod {name} is gone"), SOON, || {
+        let left = kubectl(&format!("get pod {name} --ignore-not-found -o name"));
+        left.is_empty().then_some(())
+    });
+}
