@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::cluster::{
-    Cluster, NODE, SOON, SYSTEM, VIRTIO, kubectl, on_node, policy, policy_for, pool,
+    Cluster, NODE, PutBack, SOON, SYSTEM, VIRTIO, kubectl, on_node, policy, policy_for, pool,
 };
 use crate::pods;
 
@@ -92,6 +92,10 @@ fn a_missing_module_is_named_with_the_package_that_holds_it() {
     // the simulator's module, which nobody else uses
     let find = "find /lib/modules/$(uname -r) -name 'vdpa_sim_net.ko*'";
     on_node(&format!("modprobe -r vdpa_sim_net; f=$({find}) && mv $f /root/ && depmod"));
+    let away = PutBack(
+        "for file in /root/vdpa_sim_net.ko*; do mv $file /lib/modules/$(uname -r)/extra/; done; depmod"
+            .to_owned(),
+    );
     let parents = json!([{"simulator": "vdpasim_net"}]);
     cluster.apply(&policy_for("module", parents, 1, json!([pool("sim", "0", "virtio-vdpa")])));
     let (reason, message) = cluster.condition("module", "Degraded");
@@ -102,7 +106,7 @@ fn a_missing_module_is_named_with_the_package_that_holds_it() {
     let (reason, _) = cluster.condition_of(&format!("nodedevices {NODE}"), "Degraded");
     assert_eq!(reason, "ModuleMissing");
 
-    on_node("mv /root/vdpa_sim_net.ko* /lib/modules/$(uname -r)/extra/ && depmod");
+    drop(away);
     cluster.condition("module", "Ready");
     cluster.allocatable("sim", 1);
     let devices = cluster.until("the simulated device is listed", SOON, || {

@@ -77,7 +77,7 @@ impl Cluster {
         on_node(&format!(
             "cd /sys/bus/pci/devices/{VIRTIO} && cat sriov_numvfs sriov_drivers_autoprobe && \
              for f in virtfn*; do [ -e $f ] && readlink $f $f/driver $f/vdpa:*/driver; done; \
-             cat /sys/bus/pci/devices/{IGB}/sriov_numvfs; ls /sys/bus/vdpa/devices"
+             cat /sys/bus/pci/devices/{IGB}/sriov_numvfs; ls /sys/bus/vdpa/devices 2>/dev/null || true"
         ))
     }
 
@@ -91,7 +91,10 @@ impl Cluster {
         self.until(&format!("{object} is {kind}"), SOON, || {
             let found = self.get(object);
             let (status, reason, message) = condition(&found, kind);
-            (status == "True").then_some((reason, message))
+            // what is said of an older generation is history
+            let observed = &found["status"]["observedGeneration"];
+            let newest = observed.is_null() || *observed == found["metadata"]["generation"];
+            (status == "True" && newest).then_some((reason, message))
         })
     }
 
@@ -128,6 +131,15 @@ impl Drop for Cluster {
         if !thread::panicking() {
             self.rest();
         }
+    }
+}
+
+/// A shell line in the node that puts something back, whatever becomes of the test.
+pub(crate) struct PutBack(pub(crate) String);
+
+impl Drop for PutBack {
+    fn drop(&mut self) {
+        on_node(&self.0);
     }
 }
 

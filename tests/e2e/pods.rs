@@ -39,9 +39,16 @@ pub(crate) fn runs(cluster: &Cluster, name: &str) {
     cluster.condition_of(&format!("pod {name}"), "Ready");
 }
 
-/// The line of its ring's interface: `net1: ... link/ether ... inet ...`.
+/// Its ring's interface: state, MAC, addresses.
 pub(crate) fn interface(name: &str) -> String {
-    kubectl(&format!("exec {name} -- ip -o addr show net1"))
+    kubectl(&format!("exec {name} -- ip addr show net1"))
+}
+
+/// The MAC of its ring's interface.
+pub(crate) fn mac(name: &str) -> String {
+    let mac = kubectl(&format!("exec {name} -- cat /sys/class/net/net1/address"));
+    assert!(!mac.is_empty(), "{name} has no MAC");
+    mac
 }
 
 /// Deletes it and waits until it is gone.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, IGB, VIRTIO, on_node, policy, policy_for, pool};
+use crate::cluster::{Cluster, IGB, PutBack, VIRTIO, on_node, policy, policy_for, pool};
 
 /// Applies a policy that must be refused: the reason, the message's parts, and an unchanged node.
 fn refused(cluster: &Cluster, policy: &Value, reason: &str, parts: &[&str]) {
@@ -69,7 +69,7 @@ fn a_card_that_carries_the_nodes_own_traffic_is_off_limits() {
     let netdev = netdev.trim();
     // an address of the node is on it from now on
     on_node(&format!("ip link set {netdev} up && ip address add 10.99.0.1/24 dev {netdev}"));
-    let owned = OnDrop(format!("ip address del 10.99.0.1/24 dev {netdev}"));
+    let owned = PutBack(format!("ip address del 10.99.0.1/24 dev {netdev}"));
     let policy = policy("own", 4, json!([pool("r", "0-3", "vhost-vdpa")]));
     refused(&cluster, &policy, "CarriesNodeTraffic", &[VIRTIO, netdev, "10.99.0.1"]);
     // and once it has left, the policy is done without being touched
@@ -89,13 +89,4 @@ fn of_two_policies_for_one_card_the_higher_priority_wins() {
     refused(&cluster, &loser, "Conflict", &[VIRTIO, "DevicePolicy winner", "priority 10 over 0"]);
     cluster.allocatable("won", 2);
     cluster.allocatable("lost", 0);
-}
-
-/// A shell line in the node that puts something back.
-struct OnDrop(String);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        on_node(&self.0);
-    }
 }

@@ -102,11 +102,12 @@ impl Draining {
     }
 }
 
-/// Who holds a device. Kubelet is believed whether the device is offered or not: it may not be any
+/// Who holds a device: the pod where kubelet knows one, because that is what a person can end, else
+/// what the kernel shows. Kubelet is believed whether the device is offered or not: it may not be any
 /// more, and still have a pod.
 fn held(id: &DeviceId, look: &Look<'_>) -> Option<String> {
     let pod = look.kubelet.ok().and_then(|view| view.held.get(id.as_str()));
-    let holder = look.holders.get(id.as_str()).or(pod)?;
+    let holder = pod.or_else(|| look.holders.get(id.as_str()))?;
     Some(format!("{id} is in use: {holder}"))
 }
 

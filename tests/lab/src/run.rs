@@ -25,10 +25,18 @@ pub(crate) fn contained(program: impl AsRef<OsStr>) -> Command {
 /// A cold compile of everything, on a slow machine.
 pub(crate) const COMPILE: Duration = Duration::from_secs(40 * 60);
 
-/// cargo, in the checkout.
+/// cargo, in the checkout, as a shell would start it. What `cargo run` has told us of our own
+/// package would make build scripts that watch these variables (ring's does) run again, and all
+/// that depends on them.
 pub(crate) fn cargo(place: &Place) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&place.checkout);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
