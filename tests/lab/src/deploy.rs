@@ -31,7 +31,9 @@ pub(crate) fn image(place: &Place, progress: &Progress) -> Result<Image> {
 
 /// Brings the image to the node, and installs the chart with it.
 pub(crate) fn product(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Result<()> {
-    progress.step("bring the image to the node", || import(lab, image))?;
+    if !imported(lab, image)? {
+        progress.step("bring the image to the node", || import(lab, image))?;
+    }
     let (_, tag) = image.name.split_once(':').context("an image has a tag")?;
     progress.step("helm install", || {
         let mut helm = lab.helm();
@@ -52,6 +54,12 @@ pub(crate) fn helm_test(lab: &Lab) -> std::process::Command {
     helm.args(["test", "ringway", "--namespace", NAMESPACE, "--logs"]);
     helm.arg(format!("--timeout={:.0}s", 120.0 * lab.pace.factor()));
     helm
+}
+
+/// Whether the node has the image; its tag is that of its content.
+fn imported(lab: &Lab, image: &Image) -> Result<bool> {
+    let names = lab.node.run("/opt/bin/ctr -n k8s.io images ls -q")?;
+    Ok(names.lines().any(|name| name.ends_with(&format!("/{}", image.name))))
 }
 
 /// Makes an image known to the node's container runtime.
