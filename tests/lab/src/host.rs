@@ -33,50 +33,74 @@ const PROGRAMS: [(&str, &str); 6] = [
 /// Signs Debian's archive; on Ubuntu it is a package of its own.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// What a lab asks of its host, as found there. Memory and disk in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Host<'a> {
+    arch: &'a str,
+    root: bool,
+    apt: bool,
+    tun: bool,
+    namespaces: bool,
+    memory: u64,
+    disk: u64,
+    /// What this lab will write: less if some of it is in the cache.
+    disk_wanted: u64,
+    cache: &'a Path,
+}
+
 /// Checks everything a lab needs and names all that is missing, each with what mends it.
 pub(crate) fn preflight(place: &Place) -> Result<()> {
-    let missing = missing(place);
+    let tun = fs::metadata("/dev/net/tun").is_ok_and(|m| m.file_type().is_char_device());
+    let missing = missing(&Host {
+        arch: std::env::consts::ARCH,
+        root: rustix::process::geteuid().is_root(),
+        apt: found("apt-get"),
+        tun,
+        namespaces: namespaces(),
+        memory: memory_available(),
+        disk: disk_free(&place.cache),
+        disk_wanted: disk_wanted(place),
+        cache: &place.cache,
+    });
     if missing.is_empty() {
         return Ok(());
     }
     bail!("this host cannot run the lab yet:\n  - {}", missing.join("\n  - "))
 }
 
-fn missing(place: &Place) -> Vec<String> {
-    let mut missing = Vec::new();
-    let mut need = |ok: bool, text: String| {
-        if !ok {
-            missing.push(text);
-        }
-    };
-    let arch = std::env::consts::ARCH;
-    need(arch == "x86_64", format!("an x86-64 machine: this one is {arch}"));
-    need(
-        rustix::process::geteuid().is_root(),
-        "root: run it as root, or with `sudo -E env PATH=\"$PATH\" cargo lab ...`".into(),
-    );
-    need(found("apt-get"), "apt-get: the lab builds on Debian or Ubuntu hosts only".into());
-    let tun = fs::metadata("/dev/net/tun").is_ok_and(|m| m.file_type().is_char_device());
-    need(tun, "/dev/net/tun: `modprobe tun`; in a container, pass `--device /dev/net/tun`".into());
-    need(
-        namespaces(),
-        "network and PID namespaces: `unshare --net --pid --fork true` must work; a container \
-         needs `--privileged`"
-            .into(),
-    );
-    let memory = memory_available();
-    need(memory >= MEMORY, format!("10 GiB of free memory: {:.1} GiB are free", gib(memory)));
-    let (free, wanted) = (disk_free(&place.cache), disk_wanted(place));
-    need(
-        free >= wanted,
-        format!(
-            "{:.0} GiB of free disk for {}: {:.1} GiB are free; or point XDG_CACHE_HOME elsewhere",
-            gib(wanted),
-            place.cache.display(),
-            gib(free)
+fn missing(host: &Host<'_>) -> Vec<String> {
+    let needs = [
+        (host.arch == "x86_64", format!("an x86-64 machine: this one is {}", host.arch)),
+        (
+            host.root,
+            "root: run it as root, or with `sudo -E env PATH=\"$PATH\" cargo lab ...`".into(),
         ),
-    );
-    missing
+        (host.apt, "apt-get: the lab builds on Debian or Ubuntu hosts only".into()),
+        (
+            host.tun,
+            "/dev/net/tun: `modprobe tun`; in a container, pass `--device /dev/net/tun`".into(),
+        ),
+        (
+            host.namespaces,
+            "network and PID namespaces: `unshare --net --pid --mount --fork true` must work; a \
+             container needs `--privileged`"
+                .into(),
+        ),
+        (
+            host.memory >= MEMORY,
+            format!("10 GiB of free memory: {:.1} GiB are free", gib(host.memory)),
+        ),
+        (
+            host.disk >= host.disk_wanted,
+            format!(
+                "{:.0} GiB of free disk for {}: {:.1} GiB are free; or point XDG_CACHE_HOME elsewhere",
+                gib(host.disk_wanted),
+                host.cache.display(),
+                gib(host.disk)
+            ),
+        ),
+    ];
+    needs.into_iter().filter(|(met, _)| !met).map(|(_, text)| text).collect()
 }
 
 /// Installs, by name, the packages whose programs are not there. Changes nothing else on the host.
@@ -185,6 +209,46 @@ pub(crate) fn make_cache(place: &Place) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once_with_what_mends_it() {
+        let good = Host {
+            arch: "x86_64",
+            root: true,
+            apt: true,
+            tun: true,
+            namespaces: true,
+            memory: MEMORY,
+            disk: DISK,
+            disk_wanted: DISK,
+            cache: Path::new("/cache"),
+        };
+        assert_eq!(missing(&good), Vec::<String>::new());
+        let bad = Host {
+            arch: "aarch64",
+            root: false,
+            apt: false,
+            tun: false,
+            namespaces: false,
+            memory: MEMORY - GIB,
+            disk: GIB,
+            ..good
+        };
+        let expected = [
+            "aarch64",
+            "sudo -E",
+            "Debian or Ubuntu",
+            "modprobe tun",
+            "--privileged",
+            "9.0 GiB are free",
+            "25 GiB of free disk for /cache: 1.0 GiB are free; or point XDG_CACHE_HOME",
+        ];
+        let named = missing(&bad);
+        assert_eq!(named.len(), expected.len(), "{named:?}");
+        for (text, part) in named.iter().zip(expected) {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+    }
 
     #[test]
     fn the_mirror_is_read_from_both_formats() {
