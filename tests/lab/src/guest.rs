@@ -1,5 +1,5 @@
 //! The guest of the lab's VM: an initial RAM file system with the node's busybox and an init. Its
-//! kernel (assets/guest.config) has all it needs built in. It is the same for every VM: what differs
+//! kernel (assets/guest-kernel.config) has all it needs built in. It is the same for every VM: what differs
 //! comes on the kernel's command line. Not compressed: the kernel takes it as it is, and under two
 //! layers of emulation unpacking would cost more than reading.
 
