@@ -1,7 +1,7 @@
 #!/bin/sh
 # Last touches to the node's root, inside it, before it becomes a disk image.
 set -eu
-update-initramfs -u
+depmod "$(ls /lib/modules)"
 systemctl enable systemd-networkd ssh
 # nothing that wakes up by itself, and no libvirt daemon but those that pods start
 for unit in apt-daily.timer apt-daily-upgrade.timer man-db.timer e2scrub_all.timer fstrim.timer \
@@ -14,3 +14,5 @@ done
 # node does not run would take a third of an emulated boot
 find /etc/apparmor.d -maxdepth 1 -type f -delete
 mkdir -p /lab /opt/bin /opt/cni/bin
+# what systemd does once after /usr has changed was done by the packages (systemd-update-done)
+touch -r /usr /etc/.updated /var/.updated

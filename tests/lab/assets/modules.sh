@@ -1,16 +1,17 @@
 #!/bin/sh
 # Builds the kernel modules that Debian's kernel leaves out, unmodified, from Debian's own source
-# of that kernel. Runs inside the node's root. Nothing of them is kept in the repository.
+# of that kernel, into /modules/VERSION/extra, and leaves that source at /usr/src/linux. Runs inside
+# a root that is thrown away. Nothing of them is kept in the repository.
 set -eu
 kernel=$(ls /lib/modules)
 build=/lib/modules/$kernel/build
 work=/var/tmp/modules
+source=/usr/src/linux
+tar xf /usr/src/linux-source-*.tar.xz --strip-components=1 --one-top-level=$source
 mkdir -p "$work/vringh"
 cd "$work"
-tar xf /usr/src/linux-source-*.tar.xz --wildcards --strip-components=1 \
-    'linux-source-*/drivers/vhost' 'linux-source-*/drivers/vdpa' 'linux-source-*/drivers/net/netdevsim'
-mv drivers/vdpa/vdpa_sim drivers/vdpa/virtio_pci drivers/net/netdevsim .
-mv drivers/vhost/vringh.c vringh/
+cp -r $source/drivers/vdpa/vdpa_sim $source/drivers/vdpa/virtio_pci $source/drivers/net/netdevsim .
+cp $source/drivers/vhost/vringh.c vringh/
 
 echo 'obj-m += vringh.o' > vringh/Makefile
 echo 'obj-m += vdpa_sim.o vdpa_sim_net.o' > vdpa_sim/Makefile
@@ -29,13 +30,8 @@ M
 flags=-DCONFIG_VHOST_RING=1
 make -s -C "$build" M="$work/vringh" KCFLAGS=$flags modules
 for module in vdpa_sim virtio_pci netdevsim; do
-    make -s -C "$build" M="$work/$module" KBUILD_EXTRA_SYMBOLS="$work/vringh/Module.symvers" \
-        KCFLAGS=$flags modules
+    make -s -j"$(nproc)" -C "$build" M="$work/$module" \
+        KBUILD_EXTRA_SYMBOLS="$work/vringh/Module.symvers" KCFLAGS=$flags modules
 done
-mkdir -p "/lib/modules/$kernel/extra"
-cp ./*/*.ko "/lib/modules/$kernel/extra/"
-depmod "$kernel"
-
-# what built them is not part of the node
-cd /
-rm -rf "$work" /usr/src/* /usr/lib/gcc /usr/libexec/gcc /usr/share/doc /usr/share/man
+mkdir -p "/modules/$kernel/extra"
+cp ./*/*.ko "/modules/$kernel/extra/"

@@ -54,7 +54,7 @@ pub(crate) fn choose(place: &Place, parts: &Parts, progress: &Progress) -> Resul
 
 /// Boots the kernel into a panic for want of an init: how far it came is the answer.
 fn probe(parts: &Parts) -> Result<Accel> {
-    let (kernel, initrd) = parts.kernel()?;
+    let (kernel, initrd) = parts.boots()?;
     let mut qemu = run::contained(vm::loader(parts));
     vm::qemu_program(&mut qemu, parts);
     let mut child = qemu

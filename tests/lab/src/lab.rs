@@ -185,7 +185,7 @@ impl Lab {
             key,
             helm: parts.helm(),
             node_root: parts.node.path("root"),
-            guest_kernel: parts.guest.path("vmlinux"),
+            guest_kernel: parts.guest_kernel(),
             kubectl: parts.kubectl(),
         };
         fs::write(ready_file(place), serde_json::to_vec_pretty(&ready)?)?;

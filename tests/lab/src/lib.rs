@@ -14,6 +14,7 @@ mod accel;
 mod bench;
 mod cluster;
 mod console;
+mod cpio;
 mod demo;
 mod deploy;
 mod guest;

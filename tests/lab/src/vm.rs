@@ -87,7 +87,7 @@ fn overlay(place: &Place, parts: &Parts) -> Result<PathBuf> {
 }
 
 fn machine(command: &mut Command, parts: &Parts, accel: Accel) -> Result<()> {
-    let (kernel, initrd) = parts.kernel()?;
+    let (kernel, initrd) = parts.boots()?;
     let (accel, cpu) = match accel {
         Accel::Kvm => ("kvm", "host"),
         // SVM would be emulated too and a nested KVM guest can panic the node

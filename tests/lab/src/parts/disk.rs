@@ -6,10 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::parts::golang::Programs;
-use crate::parts::sole;
+use crate::parts::{initrd, sole};
 use crate::place::Place;
 use crate::run;
 use crate::store::{Key, Part, Site, Store};
@@ -17,16 +17,19 @@ use crate::store::{Key, Part, Site, Store};
 /// Sparse: room for the images that kubelet would otherwise collect, and cannot pull again.
 const SIZE: &str = "16G";
 
-/// The disk image `root.img`, `initrd.img-*` to boot it, and `key` to log in.
+/// The disk image `root.img`, `initrd.cpio` to boot it, and `key` to log in.
 pub(super) fn disk(
     store: &Store<'_>,
     place: &Place,
     node: &Part,
+    kernel: &Part,
     programs: &Programs,
 ) -> Result<Part> {
     let (script, settings) = (place.asset("disk.sh"), place.asset("node"));
+    let init = place.asset("node-init");
     let files = tree(&settings)?;
-    let mut key = Key::new(1).with(SIZE).with(&node.key).file(&script)?;
+    let mut key = Key::new(2).with(SIZE).with(&node.key).with(&kernel.key);
+    key = key.file(&script)?.file(&init)?;
     for file in &files {
         let below = file.strip_prefix(&settings)?.as_os_str().as_encoded_bytes();
         key = key.with(below).file(file)?;
@@ -45,12 +48,12 @@ pub(super) fn disk(
                 place_file(&part.path("bin").join(name), &root.join(dir).join(name))?;
             }
         }
+        extra_modules(kernel, &root)?;
         login_key(site, &root)?;
         let mut touches = run::contained("chroot");
         touches.arg(&root).args(["sh", "-c", &fs::read_to_string(&script)?]);
         run::logged(touches, site.log)?;
-        let initrd = sole(&root.join("boot"), "initrd.img-")?;
-        fs::copy(&initrd, site.out.join(initrd.file_name().context("the initrd has a name")?))?;
+        fs::write(site.out.join("initrd.cpio"), initrd::archive(&root, &init)?)?;
         image(site, &root)
     })
 }
@@ -83,6 +86,23 @@ fn place_file(from: &Path, to: &Path) -> Result<()> {
     let executable = fs::metadata(from)?.permissions().mode() & 0o100 != 0;
     let mode = if executable { 0o755 } else { 0o644 };
     Ok(fs::set_permissions(to, fs::Permissions::from_mode(mode))?)
+}
+
+/// What was built for one kernel is of no use to another: the archive may have moved between the
+/// builds of the two roots.
+fn extra_modules(kernel: &Part, root: &Path) -> Result<()> {
+    let (theirs, ours) = (kernel.path("modules"), root.join("usr/lib/modules"));
+    let (theirs, ours) = (sole(&theirs, "")?, sole(&ours, "")?);
+    ensure!(
+        theirs.file_name() == ours.file_name(),
+        "{} was built for another kernel than {}: `cargo lab up --refresh` builds both anew",
+        theirs.display(),
+        ours.display()
+    );
+    for file in tree(&theirs)? {
+        place_file(&file, &ours.join(file.strip_prefix(&theirs)?))?;
+    }
+    Ok(())
 }
 
 fn login_key(site: &Site<'_>, root: &Path) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Programs from published Go modules at the versions that `go/*/go.sum` pins: no vendored tree,
-//! no container registry, and not the host's Go.
+//! no container registry, and not the host's Go. The modules agree on the versions of what they
+//! share, so that Go compiles it once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -167,7 +168,47 @@ fn go_command(go: &Part, place: &Place, site: &Site<'_>) -> Command {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
+
+    /// Where a program does not compile with the version that the others have, or has no use for it.
+    const APART: [(&str, &str); 3] = [
+        ("containerd", "k8s.io/cri-api"),
+        ("containerd", "k8s.io/kube-openapi"),
+        ("multus", "k8s.io/kubelet"),
+    ];
+
+    #[test]
+    fn modules_agree_on_what_they_share() {
+        let mut versions = BTreeMap::<String, BTreeMap<String, &str>>::new();
+        for module in MODULES {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(module.name);
+            let text = fs::read_to_string(dir.join("go.mod")).unwrap();
+            for (name, version) in requirements(&text) {
+                if !APART.contains(&(module.name, name.as_str())) {
+                    versions.entry(name).or_default().insert(version, module.name);
+                }
+            }
+        }
+        versions.retain(|_, versions| versions.len() > 1);
+        assert!(versions.is_empty(), "{versions:#?}");
+    }
+
+    /// Each module that a `go.mod` asks for, at the version it is replaced with if it is.
+    fn requirements(text: &str) -> BTreeMap<String, String> {
+        let lines = || text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let required = lines().filter_map(|words| match words[..] {
+            [name, version, "//", "indirect"] => Some((name.to_owned(), version.to_owned())),
+            _ => None,
+        });
+        let replaced = lines().filter_map(|words| match words[..] {
+            [name, "=>", _, version] => Some((name.to_owned(), version.to_owned())),
+            _ => None,
+        });
+        required.chain(replaced).collect()
+    }
 
     #[test]
     fn every_module_is_named_among_the_parts() {

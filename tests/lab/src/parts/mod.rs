@@ -2,6 +2,7 @@
 
 mod disk;
 mod golang;
+mod initrd;
 mod roots;
 
 use std::fs;
@@ -18,7 +19,7 @@ use crate::store::{Part, Store};
 pub(crate) const NAMES: [&str; 10] = [
     "qemu",
     "node",
-    "guest",
+    "kernel",
     "golang",
     "kubernetes",
     "containerd",
@@ -35,8 +36,8 @@ pub(crate) struct Parts {
     pub(crate) qemu: Part,
     /// The node's root as a directory: its kernel, its uapi headers.
     pub(crate) node: Part,
-    /// The kernel of the node's guests.
-    pub(crate) guest: Part,
+    /// What is built from the kernel's source: modules for the node, and its guests' kernel.
+    pub(crate) kernel: Part,
     /// The cluster's programs.
     pub(crate) programs: Programs,
     /// The node's disk image.
@@ -49,11 +50,11 @@ impl Parts {
         let store = Store::open(&place.cache, progress)?;
         let epoch = epoch(&place.cache)?;
         let qemu = roots::qemu(&store, &epoch)?;
-        let node = roots::node(&store, place, &epoch)?;
-        let guest = roots::guest(&store, place, &epoch)?;
+        let node = roots::node(&store, &epoch)?;
+        let kernel = roots::kernel(&store, place, &epoch)?;
         let programs = golang::programs(&store, place, &epoch)?;
-        let disk = disk::disk(&store, place, &node, &programs)?;
-        Ok(Self { qemu, node, guest, programs, disk })
+        let disk = disk::disk(&store, place, &node, &kernel, &programs)?;
+        Ok(Self { qemu, node, kernel, programs, disk })
     }
 
     /// kubectl, for the host.
@@ -67,9 +68,14 @@ impl Parts {
     }
 
     /// The node's kernel and initial RAM disk, for QEMU to boot directly.
-    pub(crate) fn kernel(&self) -> Result<(PathBuf, PathBuf)> {
+    pub(crate) fn boots(&self) -> Result<(PathBuf, PathBuf)> {
         let kernel = sole(&self.node.path("root/boot"), "vmlinuz-")?;
-        Ok((kernel, sole(&self.disk.dir, "initrd.img")?))
+        Ok((kernel, self.disk.path("initrd.cpio")))
+    }
+
+    /// The kernel of the node's guests.
+    pub(crate) fn guest_kernel(&self) -> PathBuf {
+        self.kernel.path("vmlinux")
     }
 }
 

@@ -26,25 +26,26 @@ Pin-Priority: 990
 
 const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "etcd-server"];
 
-/// The node: an ordinary Debian host of a cluster, and what builds its missing kernel modules.
+/// The node: an ordinary Debian host of a cluster.
 #[rustfmt::skip] // in groups: a package per line would hide them
 const NODE: &[&str] = &[
     // the host
-    "systemd", "systemd-sysv", "udev", "dbus", "linux-image-amd64", "initramfs-tools", "zstd",
-    "iproute2", "kmod", "pciutils", "procps", "ca-certificates", "openssh-server", "apparmor",
+    "systemd", "systemd-sysv", "udev", "dbus", "linux-image-amd64", "zstd", "iproute2", "kmod",
+    "pciutils", "procps", "ca-certificates", "openssh-server", "apparmor",
     // the cluster
     "runc", "iptables", "nftables", "conntrack", "ethtool", "socat", "etcd-client",
     // virtual machines
     "libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "busybox-static",
-    // looking at things
-    "iputils-ping", "tcpdump", "strace",
-    // modules.sh; gone from the root afterwards
-    "linux-headers-amd64", "linux-source-6.12", "build-essential", "xz-utils",
+    // looking at things: the kernel's uapi headers are among what tests compare with
+    "iputils-ping", "tcpdump", "strace", "linux-libc-dev",
 ];
 
-/// What builds the guest's kernel.
-const GUEST: &[&str] =
-    &["build-essential", "bc", "bison", "flex", "libelf-dev", "linux-source-6.12", "xz-utils"];
+/// What builds the modules that the node's kernel lacks, and the guests' kernel.
+#[rustfmt::skip]
+const KERNEL: &[&str] = &[
+    "build-essential", "bc", "bison", "flex", "libelf-dev", "kmod", "linux-headers-amd64",
+    "linux-source-6.12", "xz-utils",
+];
 
 /// Go's compiler, unpacked and not installed: it runs in place and finds its own files.
 const GO: &[&str] = &["golang-1.26-go", "golang-1.26-src"];
@@ -64,25 +65,33 @@ pub(super) fn qemu(store: &Store<'_>, epoch: &str) -> Result<Part> {
     })
 }
 
-/// The node's root with the kernel modules that Debian leaves out.
-pub(super) fn node(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
-    let script = place.asset("modules.sh");
-    store.part("node", key(NODE, epoch).file(&script)?, |site| {
+/// The node's root.
+pub(super) fn node(store: &Store<'_>, epoch: &str) -> Result<Part> {
+    store.part("node", key(NODE, epoch), |site| {
         debootstrap(site, &site.out.join("root"), "minbase", NODE)?;
-        record_versions(site)?;
-        inside(site, &site.out.join("root"), &script)
+        record_versions(site)
     })
 }
 
-/// The kernel `vmlinux` that guests of the lab boot. The root that builds it does not stay.
-pub(super) fn guest(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
-    let (script, config) = (place.asset("guest-kernel.sh"), place.asset("guest-kernel.config"));
-    store.part("guest", key(GUEST, epoch).file(&script)?.file(&config)?, |site| {
+/// What is built from the kernel's source: `modules/` that Debian's kernel leaves out, as they
+/// belong below its `/lib/modules`, and `vmlinux`, which guests of the lab boot. The root that
+/// builds them does not stay.
+pub(super) fn kernel(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
+    let modules = place.asset("modules.sh");
+    let (guest, config) = (place.asset("guest-kernel.sh"), place.asset("guest-kernel.config"));
+    let key = key(KERNEL, epoch).file(&modules)?.file(&guest)?.file(&config)?;
+    store.part("kernel", key, |site| {
         let root = site.scratch.join("root");
-        debootstrap(site, &root, "minbase", GUEST)?;
-        fs::copy(&config, root.join("guest.config")).context("bring the configuration")?;
-        inside(site, &root, &script)?;
-        fs::rename(root.join("vmlinux"), site.out.join("vmlinux")).context("keep the kernel")
+        debootstrap(site, &root, "minbase", KERNEL)?;
+        fs::copy(&config, root.join("guest-kernel.config")).context("bring the configuration")?;
+        for script in [&modules, &guest] {
+            inside(site, &root, script)?;
+        }
+        for made in ["modules", "vmlinux"] {
+            fs::rename(root.join(made), site.out.join(made))
+                .with_context(|| format!("keep {made}"))?;
+        }
+        Ok(())
     })
 }
 
@@ -97,6 +106,8 @@ fn debootstrap(site: &Site<'_>, root: &Path, variant: &str, packages: &[&str]) -
     command
         .arg(format!("--variant={variant}"))
         .args(["--mode=root", "--aptopt=Acquire::Retries \"5\""])
+        // the lab's initial RAM disk is its own (initrd.rs)
+        .env("INITRD", "No")
         .arg(format!("--include={}", packages.join(",")))
         .arg("--setup-hook=mkdir -p \"$1/etc/apt/preferences.d\"")
         .arg(format!(
