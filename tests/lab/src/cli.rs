@@ -133,7 +133,7 @@ pub fn run() -> Result<ExitCode> {
     let args = Args::parse();
     let place = Place::find()?;
     match args.verb {
-        Verb::Up { refresh, accel } => up(&place, Wish { refresh, accel }),
+        Verb::Up { refresh, accel } => up(&place, Wish { refresh, accel, ..Wish::default() }),
         Verb::Down => {
             let was_up = lab::down(&place)?;
             let word = if was_up { "is down" } else { "was not up" };
@@ -158,7 +158,7 @@ pub fn run() -> Result<ExitCode> {
     }
 }
 
-fn up(place: &Place, wish: Wish) -> Result<ExitCode> {
+fn up(place: &Place, wish: Wish<'_>) -> Result<ExitCode> {
     let progress = Progress::new();
     progress.say(&format!("the lab {}: parts in {}", place.name, place.cache.display()));
     let (_, lease) = Lab::up(place, &progress, wish)?;

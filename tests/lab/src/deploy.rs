@@ -14,6 +14,8 @@ use crate::product;
 use crate::progress::Progress;
 use crate::run;
 
+/// What the product's image starts where nobody says more.
+const ENTRY: &str = "/bin/ringway-kubevirt";
 /// Where the chart is installed.
 const NAMESPACE: &str = "ringway-system";
 
@@ -23,7 +25,7 @@ pub(crate) fn image(place: &Place, progress: &Progress) -> Result<Image> {
     let files = binaries.iter().zip(product::BINARIES);
     Ok(Image {
         name: format!("ringway:{}", tag(&binaries)?),
-        entry: vec!["/bin/ringway-kubevirt".into()],
+        entry: vec![ENTRY.into()],
         files: files.map(|(path, name)| (path.clone(), format!("bin/{name}"))).collect(),
         ..Image::default()
     })
@@ -32,7 +34,7 @@ pub(crate) fn image(place: &Place, progress: &Progress) -> Result<Image> {
 /// Brings the image to the node, and installs the chart with it.
 pub(crate) fn product(place: &Place, lab: &Lab, image: &Image, progress: &Progress) -> Result<()> {
     if !imported(lab, image)? {
-        progress.step("bring the image to the node", || import(lab, image))?;
+        progress.step("bring the image to the node", || image.import(&lab.node, &lab.share()))?;
     }
     let (_, tag) = image.name.split_once(':').context("an image has a tag")?;
     progress.step("helm install", || {
@@ -60,13 +62,6 @@ pub(crate) fn helm_test(lab: &Lab) -> std::process::Command {
 fn imported(lab: &Lab, image: &Image) -> Result<bool> {
     let names = lab.node.run("/opt/bin/ctr -n k8s.io images ls -q")?;
     Ok(names.lines().any(|name| name.ends_with(&format!("/{}", image.name))))
-}
-
-/// Makes an image known to the node's container runtime.
-pub(crate) fn import(lab: &Lab, image: &Image) -> Result<()> {
-    image.write(&lab.share().join("image.tar"))?;
-    lab.node.run("/opt/bin/ctr -n k8s.io images import /lab/image.tar && rm /lab/image.tar")?;
-    Ok(())
 }
 
 /// Carves the virtio card and waits until its functions can be asked for.
@@ -110,4 +105,19 @@ fn tag(binaries: &[std::path::PathBuf]) -> Result<String> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_containerfile_makes_the_same_image() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/Containerfile");
+        let text = fs::read_to_string(file).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let copy = format!("COPY {} /bin/", product::BINARIES.join(" "));
+        let entry = format!("ENTRYPOINT [{ENTRY:?}]");
+        assert_eq!(lines, ["FROM scratch", &copy, &entry]);
+    }
 }

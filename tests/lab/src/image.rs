@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use crate::node::Node;
 use crate::place::hex;
 
 /// What an image holds and how it starts.
@@ -30,6 +31,20 @@ impl Image {
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
         self.archive(file)?.flush().with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Where a file in it comes from.
+    pub(crate) fn source(&self, path: &str) -> Result<&Path> {
+        let found = self.files.iter().find(|(_, to)| to == path).map(|(from, _)| from.as_path());
+        found.with_context(|| format!("the image {} has no {path}", self.name))
+    }
+
+    /// Makes it known to a node's container runtime, by way of the directory that both see.
+    pub(crate) fn import(&self, node: &Node, share: &Path) -> Result<()> {
+        self.write(&share.join("image.tar"))?;
+        node.run("/opt/bin/ctr -n k8s.io images import /lab/image.tar && rm /lab/image.tar")
+            .map(drop)
+            .with_context(|| format!("bring the image {}", self.name))
     }
 
     /// The archive, to a file or another place.

@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::console::Console;
 use crate::holder::{Holder, Lease};
 use crate::host;
+use crate::image::Image;
 use crate::node::Node;
 use crate::parts::{self, Parts};
 use crate::place::Place;
@@ -22,11 +23,13 @@ use crate::wait::Pace;
 
 /// What `up` may be asked for.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Wish {
+pub(crate) struct Wish<'a> {
     /// Take today's package versions.
     pub(crate) refresh: bool,
     /// Overrides the probe.
     pub(crate) accel: Option<Accel>,
+    /// Images to bring to a node that starts: best while its kubelet starts.
+    pub(crate) images: &'a [&'a Image],
 }
 
 /// A lab that answers.
@@ -65,7 +68,7 @@ impl Lab {
     pub(crate) fn up(
         place: &Place,
         progress: &Progress,
-        wish: Wish,
+        wish: Wish<'_>,
     ) -> Result<(Self, Option<Lease>)> {
         host::preflight(place)?;
         host::make_cache(place)?;
@@ -86,7 +89,7 @@ impl Lab {
             Some(accel) => accel,
             None => accel::choose(place, &parts, progress)?,
         };
-        let (lab, lease) = Self::boot(place, progress, &parts, accel)?;
+        let (lab, lease) = Self::boot(place, progress, &parts, accel, wish.images)?;
         Ok((lab, Some(lease)))
     }
 
@@ -151,6 +154,7 @@ impl Lab {
         progress: &Progress,
         parts: &Parts,
         accel: Accel,
+        images: &[&Image],
     ) -> Result<(Self, Lease)> {
         fs::create_dir_all(&place.state)?;
         let (holder, lease) = Holder::start(place)?;
@@ -177,7 +181,7 @@ impl Lab {
             Ok(began.elapsed())
         })?;
         let pace = Pace::of_boot(boot);
-        let cluster = starting.join(place, parts, &node, pace, progress)?;
+        let cluster = starting.join(place, parts, &node, pace, images, progress)?;
         let ready = Ready {
             boot_seconds: boot.as_secs_f64(),
             accel: accel.name().into(),

@@ -97,12 +97,12 @@ impl Starting<'_> {
         parts: &Parts,
         node: &Node,
         pace: Pace,
+        more: &[&Image],
         progress: &Progress,
     ) -> Result<Cluster> {
         let cluster = self.cluster;
         progress.step("start the control plane", || self.plane.ready())?;
         progress.step("join the node", || {
-            images(place, parts)?;
             let ca = &self.plane.authority;
             let share = vm::share(place);
             pki::write_secret(&share.join("ca.crt"), &ca.certificate)?;
@@ -115,14 +115,20 @@ impl Starting<'_> {
             }
             node.run(
                 "install -m 600 /lab/ca.crt /lab/*.kubeconfig /etc/kubernetes/ && rm /lab/*.kubeconfig \
-                 && systemctl start containerd \
-                 && for image in /lab/images/*.tar; do /opt/bin/ctr -n k8s.io images import \"$image\"; done \
-                 && systemctl start --no-block kubelet kube-proxy",
+                 && systemctl start --no-block containerd kubelet kube-proxy",
             )?;
             let rights = place.state.join("multus-rights.yaml");
             fs::write(&rights, MULTUS_RIGHTS)?;
             cluster.apply(&rights)?;
             cluster.apply(&parts.programs.multus.path("networks-crd.yaml"))
+        })?;
+        // kubelet takes its time to start, and leaves a processor idle meanwhile
+        progress.step("bring the images to the node", || {
+            let images = images(parts);
+            for image in images.iter().chain(more.iter().copied()) {
+                image.import(node, &vm::share(place))?;
+            }
+            Ok(())
         })?;
         progress.step("wait until the node is ready", || {
             pace.until("the node is ready", Duration::from_secs(60), || {
@@ -143,27 +149,24 @@ pub(crate) fn dir(place: &Place) -> PathBuf {
 }
 
 /// The images that every lab has: the sandbox's, and one to run tests in.
-fn images(place: &Place, parts: &Parts) -> Result<()> {
-    let dir = vm::share(place).join("images");
-    fs::create_dir_all(&dir)?;
+fn images(parts: &Parts) -> [Image; 2] {
     let busybox = || (parts.node.path("root/usr/bin/busybox"), "bin/busybox".to_owned());
     let link = |name: &str| ("busybox".to_owned(), format!("bin/{name}"));
-    Image {
+    let pause = Image {
         name: "lab/pause:1".into(),
         entry: vec!["/bin/sleep".into(), "inf".into()],
         files: vec![busybox()],
         links: vec![link("sleep")],
         ..Image::default()
-    }
-    .write(&dir.join("pause.tar"))?;
+    };
     let applets =
         ["sh", "sleep", "ping", "ip", "cat", "ls", "wget", "nc", "grep", "env", "id", "stat"];
-    Image {
+    let busybox = Image {
         name: "lab/busybox:1".into(),
         entry: vec!["/bin/sh".into()],
         files: vec![busybox()],
         links: applets.map(link).into(),
         ..Image::default()
-    }
-    .write(&dir.join("busybox.tar"))
+    };
+    [pause, busybox]
 }

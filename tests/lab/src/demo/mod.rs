@@ -89,7 +89,7 @@ pub(crate) fn show(place: &Place, keep: bool) -> Result<Shown> {
     let before = store::parts(&place.cache);
     let image = deploy::image(place, &progress)?;
     let launcher = product::build(place, &progress, &[product::LAUNCHER])?.remove(0);
-    let (lab, lease) = Lab::up(place, &progress, Wish::default())?;
+    let (lab, lease) = Lab::up(place, &progress, Wish { images: &[&image], ..Wish::default() })?;
     let was_up = lease.is_none();
     let result = example(place, &lab, &image, launcher, &progress);
     match lease {
@@ -121,6 +121,8 @@ fn example(
         for file in ["network.yaml", "vm-network.yaml", "pods.yaml"] {
             lab.cluster.apply(&place.checkout.join("deploy/examples").join(file))?;
         }
+        // needed next, and the node has time for it now
+        vm::image(place, lab, launcher)?.import(&lab.node, &lab.share())?;
         lab.pace
             .until("the pods run", Duration::from_secs(60), || {
                 let ready = PODS.iter().all(|pod| ready(lab, pod));
@@ -136,8 +138,6 @@ fn example(
         pings.push((from, to, ping));
     }
     ends.push(progress.step("start a virtual machine", || {
-        let launcher = vm::image(place, lab, launcher)?;
-        deploy::import(lab, &launcher)?;
         let targets: Vec<_> = ends.iter().map(|end| end.ip.as_str()).collect();
         vm::start(place, lab, &image.name, &targets)
     })?);

@@ -108,11 +108,12 @@ impl Rings {
         let with_cluster = !self.cluster.is_empty() || !self.examples.is_empty();
         if !self.kernel.is_empty() || with_cluster {
             // all that is compiled is compiled before anything runs
-            let binaries = product::build(place, progress, &NODE_BINARIES)?;
             let image = deploy::image(place, progress)?;
-            let (lab, lease) = Lab::up(place, progress, Wish::default())?;
-            for (binary, path) in NODE_BINARIES.iter().zip(&binaries) {
-                lab.install(path, binary)?;
+            let images = with_cluster.then_some(&image);
+            let wish = Wish { images: images.as_slice(), ..Wish::default() };
+            let (lab, lease) = Lab::up(place, progress, wish)?;
+            for binary in NODE_BINARIES {
+                lab.install(image.source(&format!("bin/{binary}"))?, binary)?;
             }
             outcomes.extend(self.run_kernel(&lab, show)?);
             if with_cluster {
