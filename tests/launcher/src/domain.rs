@@ -1,5 +1,7 @@
 //! The domain before the hooks have seen it. It has no interface: KubeVirt leaves those of a
-//! binding with a sidecar to the sidecar.
+//! binding with a sidecar to the sidecar. Its firmware is qboot, which does what a kernel given
+//! directly needs and no more: of a machine emulated in an emulated machine SeaBIOS takes ten
+//! seconds longer.
 
 use std::path::Path;
 

@@ -25,6 +25,11 @@ use crate::wait::Pace;
 /// What Multus may do: read networks and pods, write what it attached.
 const MULTUS_RIGHTS: &str = include_str!("../../assets/multus-rights.yaml");
 
+/// The node before its kubelet registers it. Without it kubelet cannot write its CSINode object at
+/// first, waits longer after each failure, and is not ready before it has: 15 seconds after all else
+/// (pkg/volume/csi/csi_plugin.go, `initializeCSINode`).
+const NODE: &str = include_str!("../../assets/node.yaml");
+
 /// A running cluster as its administrator sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
@@ -106,6 +111,9 @@ impl Starting<'_> {
             let ca = &self.plane.authority;
             let share = vm::share(place);
             pki::write_secret(&share.join("ca.crt"), &ca.certificate)?;
+            let objects = place.state.join("objects.yaml");
+            fs::write(&objects, format!("{NODE}---\n{MULTUS_RIGHTS}"))?;
+            cluster.apply(&objects)?;
             for (file, user, group) in [
                 ("kubelet", "system:node:node1", Some("system:nodes")),
                 ("proxy", "system:kube-proxy", None),
@@ -117,9 +125,6 @@ impl Starting<'_> {
                 "install -m 600 /lab/ca.crt /lab/*.kubeconfig /etc/kubernetes/ && rm /lab/*.kubeconfig \
                  && systemctl start --no-block containerd kubelet kube-proxy",
             )?;
-            let rights = place.state.join("multus-rights.yaml");
-            fs::write(&rights, MULTUS_RIGHTS)?;
-            cluster.apply(&rights)?;
             cluster.apply(&parts.programs.multus.path("networks-crd.yaml"))
         })?;
         // kubelet takes its time to start, and leaves a processor idle meanwhile

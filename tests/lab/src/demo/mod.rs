@@ -131,16 +131,17 @@ fn example(
             .with_context(|| why_not(lab))
     })?;
     let mut ends: Vec<End> = PODS.iter().map(|pod| end(lab, pod)).collect::<Result<_>>()?;
+    progress.step("create a virtual machine", || {
+        let targets: Vec<_> = ends.iter().map(|end| end.ip.as_str()).collect();
+        vm::create(place, lab, &image.name, &targets)
+    })?;
     let mut pings = Vec::new();
     for (from, to) in [(0, 1), (1, 0)] {
         let what = format!("ping {} from {}", ends[to].name, ends[from].name);
         let ping = progress.step(&what, || ping(lab, &ends[from].name, &ends[to].ip))?;
         pings.push((from, to, ping));
     }
-    ends.push(progress.step("start a virtual machine", || {
-        let targets: Vec<_> = ends.iter().map(|end| end.ip.as_str()).collect();
-        vm::start(place, lab, &image.name, &targets)
-    })?);
+    ends.push(progress.step("attach the machine", || vm::attached(lab))?);
     let figures = progress.step("boot it, and let it ping both pods", || vm::finish(lab))?;
     ensure!(figures.len() == PODS.len(), "the machine pinged {} of {}", figures.len(), PODS.len());
     pings.extend(figures.into_iter().enumerate().map(|(to, ping)| (PODS.len(), to, ping)));

@@ -48,8 +48,8 @@ pub(super) fn image(place: &Place, lab: &Lab, launcher: std::path::PathBuf) -> R
     })
 }
 
-/// Starts the machine, and does what KubeVirt's controller does: tells the pod its network-info.
-pub(super) fn start(place: &Place, lab: &Lab, image: &str, targets: &[&str]) -> Result<End> {
+/// Creates the machine's pod.
+pub(super) fn create(place: &Place, lab: &Lab, image: &str, targets: &[&str]) -> Result<()> {
     let pod = fs::read_to_string(place.asset("vm-pod.yaml")).context("read the pod")?;
     let deadline = DEADLINE.mul_f64(lab.pace.factor()).as_secs();
     let pod = pod
@@ -58,7 +58,12 @@ pub(super) fn start(place: &Place, lab: &Lab, image: &str, targets: &[&str]) -> 
         .replace("@deadline@", &deadline.to_string());
     let file = place.state.join("vm-pod.yaml");
     fs::write(&file, pod)?;
-    lab.cluster.apply(&file)?;
+    lab.cluster.apply(&file)
+}
+
+/// Waits for the machine's interface, and does what KubeVirt's controller does: tells the pod its
+/// network-info.
+pub(super) fn attached(lab: &Lab) -> Result<End> {
     let what = "Multus says what it attached to the machine's pod";
     let info = lab.pace.until(what, Duration::from_secs(60), || {
         let object: serde_json::Value =
