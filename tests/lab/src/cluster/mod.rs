@@ -123,7 +123,7 @@ impl Starting<'_> {
             }
             node.run(
                 "install -m 600 /lab/ca.crt /lab/*.kubeconfig /etc/kubernetes/ && rm /lab/*.kubeconfig \
-                 && systemctl start --no-block containerd kubelet kube-proxy",
+                 && systemctl start --no-block kubelet kube-proxy && systemctl start containerd",
             )?;
             cluster.apply(&parts.programs.multus.path("networks-crd.yaml"))
         })?;
