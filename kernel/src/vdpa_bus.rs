@@ -15,7 +15,6 @@ use crate::{
 
 pub mod find;
 
-pub use crate::chardev::CharDevice;
 pub use find::{char_device, netdevs, virtio_dir};
 
 /// What a vDPA device can serve.
