@@ -5,7 +5,7 @@
 //! takes it from the old one, then what is made on it.
 
 use ringway_api::conditions::Reason;
-use ringway_kernel::inventory::{Netdev, VdpaDevice, VirtualFunction};
+use ringway_kernel::inventory::{Netdev, Traffic, VdpaDevice, VirtualFunction};
 use ringway_kernel::mac::Mac;
 use ringway_node::DeviceId;
 
@@ -68,9 +68,11 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
     }
     let steps = steps(site, pool);
     if let Some(netdev) = site.of_the_node() {
-        // what the host keeps is there for the node's traffic
-        let kept = matches!(attach, None | Some(Attach::Host)) && steps.is_empty();
-        if !kept {
+        // what the host keeps is there for the node's traffic; and an interface that came back from a
+        // pod this instant, so that netlink did not have it yet, is not to be touched, but no worse
+        let not_seen = netdev.traffic.iter().all(|why| *why == Traffic::NotSeen);
+        let kept = not_seen || matches!(attach, None | Some(Attach::Host));
+        if !(kept && steps.is_empty()) {
             let message = format!(
                 "{}: its interface {} {} and is left to the node",
                 site.function,

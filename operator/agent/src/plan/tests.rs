@@ -425,29 +425,38 @@ fn a_function_that_vfio_cannot_have_is_refused_and_its_neighbours_are_not() {
     assert_eq!(refusals.len(), 2);
 }
 
+/// What speaks for the node's traffic on the interface of function 0.
+fn carries(fake: &mut Fake, traffic: Traffic) {
+    let function = &mut fake.card().functions[0];
+    let on_it = function.vdpa.iter_mut().flat_map(|device| &mut device.netdevs);
+    let netdevs = function.netdevs.iter_mut().chain(on_it);
+    netdevs.for_each(|netdev| netdev.traffic = vec![traffic.clone()]);
+}
+
 /// The node's own address is on a function's interface: what the host keeps may have it.
 #[test]
 fn an_interface_of_the_nodes_is_left_to_it() {
+    let wish = |kind| card(1, vec![pool("a", 0..=0, kind)]);
     for attach in [Attach::Netdev, Attach::VirtioVdpa, Attach::Host] {
         let (mut fake, mut before) = (Fake::new(), Before::default());
-        let wish = |kind| card(1, vec![pool("a", 0..=0, kind)]);
         converge(&wish(attach), &mut fake, &mut before);
-        let function = &mut fake.card().functions[0];
-        let own = function.netdevs.first_mut();
-        let netdev = own.or(function.vdpa.first_mut().map(|v| &mut v.netdevs[0])).unwrap();
-        netdev.traffic = vec![Traffic::DefaultRoute { table: 254 }];
-        let plan_to = |wish: &Wanted| plan_of(wish, &fake, &before);
-        let same = plan_to(&wish(attach));
+        carries(&mut fake, Traffic::DefaultRoute { table: 254 });
+        let same = plan_of(&wish(attach), &fake, &before);
         assert_eq!((same.steps, same.refusals.is_empty()), (vec![], attach == Attach::Host));
         for other in [wish(Attach::VhostVdpa), wish(Attach::Vfio), card(2, vec![]), card(1, vec![])]
         {
-            let plan = plan_to(&other);
+            let plan = plan_of(&other, &fake, &before);
             let touched = |planned: &Planned| {
                 planned.function.is_some() || matches!(planned.step, Step::SetFunctionCount { .. })
             };
             assert!(!plan.steps.iter().any(touched), "{:?}", plan.steps);
             assert_eq!(plan.refusals[0].reason, Reason::CarriesNodeTraffic);
         }
+        // netlink was asked before the interface came back from a pod
+        carries(&mut fake, Traffic::NotSeen);
+        assert_eq!(plan_of(&wish(attach), &fake, &before), Plan::default());
+        let other = plan_of(&wish(Attach::Vfio), &fake, &before);
+        assert_eq!(other.refusals[0].reason, Reason::CarriesNodeTraffic);
     }
 }
 
