@@ -28,7 +28,7 @@ impl Attachment {
         match attach {
             Attach::VirtioVdpa => Some(Self::VirtioVdpa),
             Attach::VhostVdpa => Some(Self::VhostVdpa),
-            Attach::Netdev | Attach::Vfio | Attach::Host => None,
+            Attach::Netdev | Attach::Vfio => None,
         }
     }
 }

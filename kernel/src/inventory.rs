@@ -14,13 +14,14 @@ pub use self::{
     traffic::Traffic,
 };
 use crate::{
+    chardev::CharDevice,
     error::Result,
     features::Features,
     mac::Mac,
     pci::{Address, Ids},
     root::Root,
     vdpa::{Handle, ManagementDevice},
-    vdpa_bus::CharDevice,
+    vfio::Vfio,
 };
 
 mod functions;
@@ -56,6 +57,8 @@ pub struct Parent {
     pub driver: Option<String>,
     /// The NUMA node.
     pub numa: Option<u32>,
+    /// Its IOMMU group: without one, its VFs have none either.
+    pub iommu_group: Option<u32>,
     /// Its interfaces; several on cards with ports that share a function.
     pub netdevs: Vec<Netdev>,
     /// The most VFs it can have.
@@ -81,6 +84,12 @@ pub struct VirtualFunction {
     pub driver: Option<String>,
     /// The IOMMU group.
     pub iommu_group: Option<u32>,
+    /// The other functions in that group, without bridges.
+    pub iommu_sharers: Vec<Address>,
+    /// The driver of its virtio device, where virtio-pci made one.
+    pub virtio_driver: Option<String>,
+    /// What vfio-pci made of it.
+    pub vfio: Option<Vfio>,
     /// The interfaces of its driver, without those of its vDPA devices. Empty while they are in
     /// another network namespace.
     pub netdevs: Vec<Netdev>,

@@ -11,6 +11,7 @@
 //! - A call that can sleep in the kernel for ever says so in its documentation. Such calls go
 //!   through [`stuck::run`], which gives them a thread, a deadline and a marker.
 
+pub mod chardev;
 pub mod error;
 pub mod features;
 pub mod genl;
@@ -30,6 +31,7 @@ pub mod sysfs;
 pub mod testing;
 pub mod vdpa;
 pub mod vdpa_bus;
+pub mod vfio;
 
 pub use error::{Error, Result};
 pub use ip::IpPrefix;

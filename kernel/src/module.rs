@@ -2,7 +2,8 @@
 //! (man 8 modprobe, man 5 modules.dep, man 2 finit_module).
 //!
 //! What modprobe does beyond this is left out: aliases, soft dependencies, and options and
-//! blacklists of `/etc/modprobe.d`. None of the modules that vDPA needs has any.
+//! blacklists of `/etc/modprobe.d`. None of the modules that vDPA needs has any; `vfio`'s soft
+//! dependency, `vfio_iommu_type1`, is loaded by its own name.
 
 use std::{
     ffi::CStr,

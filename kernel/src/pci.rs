@@ -81,6 +81,37 @@ pub fn iommu_group(root: &Root, address: Address) -> Result<Option<u32>> {
         .map_err(|_| Error::parse(path.display().to_string(), &name, "an IOMMU group number"))
 }
 
+/// The other functions in the function's IOMMU group: who has one of them by vfio has all, and may
+/// have none while a driver of the kernel has another. Bridges do not count: their driver leaves DMA
+/// to the others (`driver_managed_dma`, drivers/pci/pcie/portdrv.c).
+pub fn iommu_sharers(root: &Root, address: Address) -> Result<Vec<Address>> {
+    const BRIDGE: u32 = 0x06;
+    let names = sysfs::names(&dir(root, address).join("iommu_group/devices"))?;
+    let mut sharers = Vec::new();
+    for other in names.iter().filter_map(|name| name.parse().ok()).filter(|o| *o != address) {
+        match ids(root, other) {
+            Ok(ids) if ids.class >> 16 == BRIDGE => {}
+            Ok(_) => sharers.push(other),
+            // gone since it was listed
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sharers)
+}
+
+/// The driver of the virtio device that virtio-pci made of the function: without `virtio_net` there,
+/// a virtio function has no interface, wherever one looks.
+pub fn virtio_driver(root: &Root, address: Address) -> Result<Option<String>> {
+    let dir = dir(root, address);
+    for name in sysfs::names(&dir)?.iter().filter(|name| sysfs::is_virtio(name)) {
+        if let Some(driver) = sysfs::link_name(&dir.join(name).join("driver"))? {
+            return Ok(Some(driver));
+        }
+    }
+    Ok(None)
+}
+
 /// The interface names of a function in the namespace of the sysfs mount.
 pub fn netdevs(root: &Root, address: Address) -> Result<Vec<String>> {
     sysfs::netdevs(&dir(root, address))
@@ -146,6 +177,29 @@ pub fn bind(root: &Root, address: Address, wanted: &str) -> Result<()> {
     unbind(root, address)?;
     probe(root, address)?;
     verify_driver(root, address, Some(wanted))
+}
+
+/// Binds a function to one driver, and leaves it to the bus from then on: for a driver that would
+/// take the function by itself.
+///
+/// The override is needed all the same while the driver is looked for: the bus offers a VF to no
+/// driver while its PF's `sriov_drivers_autoprobe` is off, unless one is set
+/// (pci_device_can_probe, drivers/pci/pci-driver.c). Sleeps as [`unbind`] does.
+pub fn bind_unpinned(root: &Root, address: Address, wanted: &str) -> Result<()> {
+    let bound = bind(root, address, wanted);
+    bound.and(set_driver_override(root, address, None))
+}
+
+/// Gives a function back: to the driver that it had before, or to none.
+///
+/// Sleeps as [`unbind`] does.
+pub fn release(root: &Root, address: Address, driver: Option<&str>) -> Result<()> {
+    if let Some(driver) = driver {
+        return bind_unpinned(root, address, driver);
+    }
+    unbind(root, address)?;
+    set_driver_override(root, address, None)?;
+    verify_driver(root, address, None)
 }
 
 /// What `driver_override` shows when nothing is set: the kernel prints a null pointer with `%s`.

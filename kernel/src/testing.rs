@@ -5,12 +5,14 @@
 //! 0000:01:00.0 virtio-pci pf totalvfs=4 numa=0 net=eth1
 //! 0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 vhost=0
 //! 0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 virtio=3 vnet=eth2
+//! 0000:01:00.3 vf-of=0000:01:00.0 vfio-pci iommu=8 vfio=0
 //! vdpasim_net sim vdpa=sim0 virtio=4 vnet=eth3
 //! ```
 //!
 //! A line starts with a PCI address, or with the name of a management device without one; a bare
 //! word is the driver, or `pf` or `sim`. Keys of a PCI function: `vendor`, `device`, `class`,
-//! `iommu`, `numa`, `net`, `totalvfs`, `vf-of`, `index`. Keys of either: `vdpa` (a vDPA device's
+//! `iommu`, `numa`, `net`, `totalvfs`, `vf-of`, `index`, `vfio` (the minor number of its group's
+//! node), `cdev` (the number of its own vfio device, and that one's minor number). Keys of either: `vdpa` (a vDPA device's
 //! name), `vhost` (bound to vhost_vdpa: its minor number), `virtio` (bound to virtio_vdpa: its
 //! virtio number), `vnet` (that one's netdev). VFs are numbered in order unless `index` says else.
 //!
@@ -150,19 +152,45 @@ impl Tree {
             self.link(&format!("{dir}/driver"), &target);
         }
         if let Some(group) = line.get("iommu") {
-            self.link(&format!("{dir}/iommu_group"), &format!("sys/kernel/iommu_groups/{group}"));
+            let members = format!("sys/kernel/iommu_groups/{group}");
+            self.link(&format!("{dir}/iommu_group"), &members);
+            self.link(&format!("{members}/devices/{id}"), &dir);
+            self.vfio(line, &dir, group);
         }
         if line.pf {
             attribute("sriov_totalvfs", line.get("totalvfs").unwrap_or("0"));
             attribute("sriov_numvfs", "0");
             attribute("sriov_drivers_autoprobe", "1");
         }
+        // The netdev of a virtio function hangs below its virtio device.
+        let mut net = format!("{dir}/net");
+        if line.driver == Some("virtio-pci") {
+            net = format!("{dir}/virtio0/net");
+            self.link(&format!("{dir}/virtio0/driver"), "sys/bus/virtio/drivers/virtio_net");
+        }
         if let Some(name) = line.get("net") {
-            // The netdev of a virtio function hangs below its virtio device.
-            let below = if line.driver == Some("virtio-pci") { "virtio0/net" } else { "net" };
-            self.netdev(&format!("{dir}/{below}"), name);
+            self.netdev(&net, name);
         }
         dir
+    }
+
+    /// The nodes of vfio, as far as the line has their numbers.
+    fn vfio(&self, line: &Line<'_>, dir: &str, group: &str) {
+        let node = |sys: &str, dev: &str, numbers: &str| {
+            self.write(&format!("{sys}/dev"), &format!("{numbers}\n"));
+            self.write(&format!("dev/{dev}"), "");
+        };
+        if let Some(minor) = line.get("vfio") {
+            node("sys/class/misc/vfio", "vfio/vfio", "10:196");
+            let (sys, dev) = (format!("sys/class/vfio/{group}"), format!("vfio/{group}"));
+            node(&sys, &dev, &format!("243:{minor}"));
+        }
+        if let Some(number) = line.get("cdev") {
+            node("sys/class/misc/iommu", "iommu", "10:125");
+            let (sys, dev) =
+                (format!("{dir}/vfio-dev/vfio{number}"), format!("vfio/devices/vfio{number}"));
+            node(&sys, &dev, &format!("244:{number}"));
+        }
     }
 
     fn virtual_function(&self, line: &Line<'_>, pf: &str, functions: &mut BTreeMap<String, u32>) {

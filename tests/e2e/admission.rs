@@ -30,6 +30,8 @@ fn what_is_right_is_taken() {
         policy(|_| {}),
         policy(|spec| spec["parents"] = json!([{"simulator": "vdpasim_net"}])),
         policy(|spec| spec["pools"][0]["vdpa"] = json!({"mtu": 9000, "features": "MAC,VERSION_1"})),
+        policy(|spec| spec["pools"][0]["attach"] = json!("vfio")),
+        policy(|spec| spec["pools"] = json!([{"name": "a", "range": "0", "attach": "host"}])),
         network(|_| {}),
         network(|spec| spec["ipam"] = Value::Null),
     ] {
@@ -68,6 +70,18 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
         (set("/pools/0/range", json!("0-")), "spec.pools[0].range"),
         (set("/pools/0/attach", json!("vhost")), "\"vhost-vdpa\", \"virtio-vdpa\""),
         (set("/pools/0/resource", json!("Rings")), "spec.pools[0].resource"),
+        (set("/pools/0/attach", json!("host")), "a pool serves one, but attach host"),
+        (
+            policy(|spec| drop(spec["pools"][0].as_object_mut().unwrap().remove("resource"))),
+            "a pool serves one, but attach host",
+        ),
+        (
+            policy(|spec| {
+                spec["pools"][0]["attach"] = json!("netdev");
+                spec["pools"][0]["vdpa"] = json!({"mtu": 1500});
+            }),
+            "attach netdev and vfio use the function itself",
+        ),
         (set("/pools/0/name", json!("")), "spec.pools[0].name"),
         (
             policy(|spec| {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, SOON, SYSTEM, kubectl, on_node, policy, pool};
+use crate::cluster::{Cluster, IGB, SOON, SYSTEM, kubectl, on_node, policy, policy_for, pool};
 use crate::pods;
 
 #[test]
@@ -45,6 +45,40 @@ fn a_device_that_goes_away_is_no_longer_offered() {
         });
         (ours.count() == 0).then_some(())
     });
+}
+
+#[test]
+fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
+    let cluster = Cluster::at_rest();
+    let functions = |attach| {
+        let parents = json!([{"pci": {"addresses": [IGB]}}]);
+        policy_for("functions", parents, 2, json!([pool("functions", "0-1", attach)]))
+    };
+    cluster.apply(&functions("vfio"));
+    cluster.allocatable("functions", 2);
+    let mut user = pods::pod("user", "", "functions");
+    // no network: the device is all there is
+    user["metadata"].as_object_mut().unwrap().remove("annotations");
+    cluster.apply(&user);
+    pods::runs(&cluster, "user");
+    let nodes = kubectl("exec user -- ls /dev/vfio");
+    let group = nodes.lines().find(|name| *name != "vfio").expect("a group");
+    assert!(nodes.lines().any(|name| name == "vfio"), "{nodes}");
+    let env = kubectl("exec user -- env");
+    assert!(env.contains(&format!(r#""dev-mount":"/dev/vfio/{group}""#)), "{env}");
+    let limits = kubectl("exec user -- cat /proc/1/limits");
+    let locked = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    assert!(locked.contains("unlimited"), "{locked}");
+
+    cluster.apply(&functions("netdev"));
+    let (reason, message) = cluster.condition("functions", "AwaitingDisruption");
+    assert!(reason == "DeviceHeld" && message.contains("user"), "{reason}: {message}");
+    let driver = format!("readlink /sys/kernel/iommu_groups/{group}/devices/*/driver");
+    assert!(on_node(&driver).trim().ends_with("/vfio-pci"));
+    pods::delete(&cluster, "user");
+    cluster.condition("functions", "Ready");
+    cluster.allocatable("functions", 2);
+    assert!(on_node(&driver).trim().ends_with("/igbvf"));
 }
 
 /// The plugin's container: another one after a restart.

@@ -48,7 +48,7 @@ fn an_attach_kind_that_the_card_cannot_do_is_refused() {
     let cluster = Cluster::at_rest();
     let parents = json!([{"pci": {"addresses": [IGB]}}]);
     let policy = policy_for("igb", parents, 2, json!([pool("r", "0-1", "vhost-vdpa")]));
-    let parts = [IGB, "pool r", "attach vhost-vdpa", "it can do none", "igb"];
+    let parts = [IGB, "pool r", "attach vhost-vdpa", "it can do netdev, vfio", "driver igb"];
     refused(&cluster, &policy, "AttachUnsupported", &parts);
 }
 

@@ -130,12 +130,20 @@ fn examples_read_as_our_kinds() {
     let read = |name: &str| fs::read_to_string(root().join("deploy/examples").join(name)).unwrap();
     let policy: ringway_api::DevicePolicy = serde_saphyr::from_str(&read("policy.yaml")).unwrap();
     assert_eq!(ringway_operator::partition::check(&policy.spec), Ok(()));
+    let functions: ringway_api::DevicePolicy =
+        serde_saphyr::from_str(&read("functions.yaml")).unwrap();
+    assert_eq!(ringway_operator::partition::check(&functions.spec), Ok(()));
+    let by_hand: serde_json::Value = serde_saphyr::from_str(&read("bare-metal.yaml")).unwrap();
+    serde_json::from_value::<ringway_api::NodeDevicesSpec>(by_hand["spec"].clone()).unwrap();
     let network: ringway_api::DeviceNetwork =
         serde_saphyr::from_str(&read("network.yaml")).unwrap();
     let machines: ringway_api::DeviceNetwork =
         serde_saphyr::from_str(&read("vm-network.yaml")).unwrap();
     for resource in [&network.spec.resource, &machines.spec.resource] {
-        assert!(policy.spec.pools.iter().any(|pool| pool.resource == *resource), "{resource}");
+        assert!(
+            policy.spec.pools.iter().any(|pool| pool.resource.as_ref() == Some(resource)),
+            "{resource}"
+        );
     }
     let resource = &network.spec.resource;
     let name = network.metadata.name.unwrap();

@@ -9,12 +9,12 @@ use tempfile::TempDir;
 use crate::node::{Node, VIRTIO};
 
 /// The agent's program, and directories of its own.
-struct Agent {
+pub(crate) struct Agent {
     dir: TempDir,
 }
 
 impl Agent {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
@@ -30,23 +30,23 @@ impl Agent {
             .to_vec()
     }
 
-    fn run(&self, verb: &str, parents: &str) -> Output {
+    pub(crate) fn run(&self, verb: &str, parents: &str) -> Output {
         let args = self.args(verb, parents);
         Command::new(&args[0]).args(&args[1..]).output().unwrap()
     }
 
-    fn must(&self, verb: &str, parents: &str) -> String {
+    pub(crate) fn must(&self, verb: &str, parents: &str) -> String {
         let output = self.run(verb, parents);
         assert!(output.status.success(), "{verb}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn pools(&self) -> String {
+    pub(crate) fn pools(&self) -> String {
         fs::read_to_string(self.dir.path().join("state/pools.json")).unwrap()
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8_lossy(&both).into_owned()
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
 mod agent;
+mod attach;
 mod cni;
 mod constants;
 mod link;
@@ -13,6 +14,7 @@ mod module;
 mod simulator;
 mod sriov;
 mod stuck;
+mod vfio;
 mod vp_vdpa;
 
 use ringway_kernel_tests::{node, stand};

@@ -74,6 +74,7 @@ fn a_device_must_be_named_known_ready_held_and_what_its_pool_says() {
         ),
         (device("absent"), 11, "vabsent is not there"),
         (device("netdev"), 7, "attaches as \"netdev\""),
+        (device("0000:01:00.4"), 7, "attaches as \"vfio\""),
         (device("0000:01:00.3"), 11, "not below 0000:01:00.3"),
         (device(VHOST).args("K8S_POD_UID=someone-else"), 7, "is not held by pod"),
         (device(VHOST).args(""), 4, "K8S_POD_UID"),

@@ -21,6 +21,7 @@ const TREE: &str = "
     0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vvhost vhost=0
     0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vvirtio virtio=3
     0000:01:00.3 vf-of=0000:01:00.0 vp-vdpa
+    0000:01:00.4 vf-of=0000:01:00.0 vfio-pci iommu=8 vfio=0
     vdpasim_net sim vdpa=vunbound
     vdpasim_net sim vdpa=vswapped vhost=1
     vdpasim_net sim vdpa=vhost2 vhost=2
@@ -42,7 +43,7 @@ impl Node {
             .flat_map(|pool| pool["devices"].as_array().unwrap())
             .map(|device| device["id"].clone())
             .collect();
-        let entries: Vec<_> = ["vms", "pods", "nets"]
+        let entries: Vec<_> = ["vms", "pods", "nets", "functions"]
             .map(|resource| {
                 json!({"PodUID": UID, "ContainerName": "c", "AllocResp": "",
                        "ResourceName": format!("ringway.dev/{resource}"), "DeviceIDs": {"0": ids}})
@@ -145,7 +146,10 @@ fn pools() -> Value {
             ready("swapped", "vswapped", "virtio_vdpa", None),
             ready("absent", "vabsent", "virtio_vdpa", None)]},
         {"name": "nets", "resource": "ringway.dev/nets", "attach": "netdev", "devices": [
-            {"id": "netdev", "parent": "x", "index": 0, "state": "ready"}]}]})
+            {"id": "netdev", "parent": "x", "index": 0, "state": "ready"}]},
+        {"name": "functions", "resource": "ringway.dev/functions", "attach": "vfio", "devices": [
+            {"id": "0000:01:00.4", "parent": "0000:01:00.0", "index": 3, "state": "ready",
+             "pciAddress": "0000:01:00.4", "pfPciAddress": "0000:01:00.0"}]}]})
 }
 
 /// A call with everything right, to be made wrong.

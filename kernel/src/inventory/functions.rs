@@ -7,6 +7,7 @@ use crate::{
     root::Root,
     sriov, sysfs,
     vdpa::Handle,
+    vfio,
 };
 
 pub(super) fn parents(root: &Root, netlink: &Netlink, devices: &[Found]) -> Result<Vec<Parent>> {
@@ -40,6 +41,7 @@ fn parent(
         ids,
         driver: pci::driver(root, address)?,
         numa: pci::numa_node(root, address)?,
+        iommu_group: pci::iommu_group(root, address)?,
         netdevs: seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?),
         totalvfs,
         numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
@@ -66,12 +68,20 @@ fn function(
     let handle = Handle::pci(address);
     let management_device =
         netlink.management_devices.iter().find(|device| device.handle == handle).cloned();
+    // With vDPA devices a virtio device below the function is theirs.
+    let virtio_driver = match vdpa.is_empty() {
+        true => pci::virtio_driver(root, address)?,
+        false => None,
+    };
     Ok(VirtualFunction {
         index: vf.index,
         address,
         ids: pci::ids(root, address)?,
         driver: pci::driver(root, address)?,
         iommu_group: pci::iommu_group(root, address)?,
+        iommu_sharers: pci::iommu_sharers(root, address)?,
+        virtio_driver,
+        vfio: vfio::of(root, address)?,
         netdevs,
         management_device,
         vdpa,

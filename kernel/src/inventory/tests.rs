@@ -11,6 +11,7 @@ const CARD: &str = "
     0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 virtio=5 vnet=eth5 iommu=11
     0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 vhost=0
     0000:01:00.3 vf-of=0000:01:00.0 virtio-pci net=eth3
+    0000:01:00.4 vf-of=0000:01:00.0 vfio-pci iommu=12 vfio=2
     0000:02:00.0 nvme pf totalvfs=16 class=0x010802
     0000:03:00.0 snet vdpa=vdpa9 vhost=9
     vdpasim_net sim vdpa=sim0 virtio=6 vnet=eth6
@@ -87,12 +88,14 @@ fn a_card_with_its_functions() {
     // The disk can have VFs, but is no network card.
     let [card] = inventory.parents.as_slice() else { panic!("{:?}", inventory.parents) };
     assert_eq!(card.address.to_string(), "0000:01:00.0");
-    assert_eq!((card.totalvfs, card.numvfs, card.numa), (4, 3, Some(0)));
+    assert_eq!((card.totalvfs, card.numvfs, card.numa), (4, 4, Some(0)));
     assert_eq!(card.driver.as_deref(), Some("virtio-pci"));
     assert_eq!(interfaces(&card.netdevs), ["eth1"]);
     assert_eq!(card.netdevs[0].index, Some(1));
 
-    let [first, second, third] = card.functions.as_slice() else { panic!("three functions") };
+    let [first, second, third, fourth] = card.functions.as_slice() else {
+        panic!("four functions")
+    };
     assert_eq!((first.index, first.iommu_group), (0, Some(11)));
     assert_eq!(names(&first.vdpa), ["vdpa:0000:01:00.1"]);
     // The netdev is the vDPA device's, not the function's.
@@ -112,6 +115,11 @@ fn a_card_with_its_functions() {
 
     assert_eq!(interfaces(&third.netdevs), ["eth3"]);
     assert!(third.vdpa.is_empty() && third.management_device.is_none());
+    assert_eq!(third.virtio_driver.as_deref(), Some("virtio_net"));
+    assert_eq!(first.virtio_driver, None, "its virtio device is the vDPA device's");
+
+    assert_eq!(fourth.vfio.as_ref().unwrap().group.minor, 2);
+    assert_eq!((&third.vfio, &fourth.virtio_driver), (&None, &None));
 }
 
 #[test]

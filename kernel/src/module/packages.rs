@@ -4,6 +4,9 @@
 /// The modules for vDPA that Debian builds, from 6.12 on; before, it builds none.
 const DEBIAN: [&str; 4] = ["vdpa", "vduse", "vhost_vdpa", "virtio_vdpa"];
 
+/// Drivers of cards that Debian's kernels for clouds leave out, and the others have.
+const NOT_FOR_CLOUDS: [&str; 1] = ["igbvf"];
+
 /// Where to get a module, by the release of the running kernel, which tells whose kernel it is.
 pub(super) fn usual(module: &str, release: &str) -> String {
     if is_debian(release) {
@@ -27,12 +30,14 @@ fn is_debian(release: &str) -> bool {
 }
 
 fn debian(module: &str) -> String {
-    match DEBIAN.contains(&module) {
-        true => "Debian's kernels have it from 6.12 on".to_owned(),
-        false => "Debian's kernels leave it out, there it must be built from the package \
-                  linux-source"
-            .to_owned(),
-    }
+    let words = match module {
+        module if DEBIAN.contains(&module) => "Debian's kernels have it from 6.12 on",
+        module if NOT_FOR_CLOUDS.contains(&module) => {
+            "Debian's kernels have it but for those for clouds: linux-image-amd64 does"
+        }
+        _ => "Debian's kernels leave it out, there it must be built from the package linux-source",
+    };
+    words.to_owned()
 }
 
 /// 5.15 and 6.8 have most of them in the extra package, 6.17 and 7.0 all in the plain one.
@@ -67,6 +72,7 @@ mod tests {
         for release in ["6.1.0-56-amd64", "6.12.117+deb13-cloud-amd64", "6.12.117+deb13-arm64"] {
             check("vdpa_sim_net", release, "Debian's kernels leave it out");
             check("virtio_vdpa", release, "from 6.12 on");
+            check("igbvf", release, "linux-image-amd64");
         }
         let el = "5.14.0-503.11.1.el9_5.x86_64";
         check("vp_vdpa", el, "kernel-modules-extra-5.14.0-503.11.1.el9_5.x86_64");

@@ -66,6 +66,45 @@ fn bind_unbinds_probes_and_verifies() {
 }
 
 #[test]
+fn an_unpinned_driver_is_bound_by_an_override_that_then_goes() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    bind_unpinned(&root, pf, "virtio-pci").unwrap();
+    assert_eq!(driver_override(&root, pf).unwrap(), None);
+    // a driver that does not come leaves no override either
+    assert!(release(&root, pf, Some("igbvf")).is_err());
+    assert_eq!(driver_override(&root, pf).unwrap(), None);
+    let error = release(&root, pf, None).unwrap_err().to_string();
+    assert!(error.ends_with("found virtio-pci, expected none"), "{error}");
+    release(&root, address("0000:01:00.1"), None).unwrap();
+}
+
+#[test]
+fn a_group_is_shared_by_functions_and_not_by_bridges() {
+    let tree = Tree::new(
+        "
+        0000:00:1c.0 pcieport iommu=7 class=0x060400
+        0000:01:00.0 igb pf totalvfs=7 iommu=7
+        0000:01:10.0 vf-of=0000:01:00.0 igbvf iommu=7
+        0000:01:10.2 vf-of=0000:01:00.0 igbvf iommu=8
+        ",
+    );
+    let sharers = |of: &str| iommu_sharers(&tree.root(), address(of)).unwrap();
+    assert_eq!(sharers("0000:01:10.0"), [address("0000:01:00.0")]);
+    assert_eq!(sharers("0000:01:10.2"), []);
+    assert_eq!(sharers("0000:00:1c.0").len(), 2);
+}
+
+#[test]
+fn a_virtio_function_has_a_driver_of_virtio_too() {
+    let tree = Tree::new(CARD);
+    let pf = address("0000:01:00.0");
+    assert_eq!(virtio_driver(&tree.root(), pf).unwrap().as_deref(), Some("virtio_net"));
+    std::fs::remove_file(tree.path("sys/devices/pci0000:00/0000:01:00.0/virtio0/driver")).unwrap();
+    assert_eq!(virtio_driver(&tree.root(), pf).unwrap(), None);
+}
+
+#[test]
 fn unbind_of_an_unbound_function_does_nothing() {
     let tree = Tree::new(CARD);
     unbind(&tree.root(), address("0000:01:00.1")).unwrap();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 /// The keys that a line may have.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "vendor", "device", "class", "iommu", "numa", "net", "totalvfs", "vf-of", "index", "vdpa",
-    "vhost", "virtio", "vnet",
+    "vhost", "virtio", "vnet", "vfio", "cdev",
 ];
 
 pub(super) struct Line<'a> {

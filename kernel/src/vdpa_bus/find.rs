@@ -5,44 +5,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{Driver, dir, driver, list};
 use crate::{
+    chardev::{self, CharDevice},
     error::{Error, Result},
     pci,
     root::Root,
     sysfs,
 };
 
-/// What vhost_vdpa makes of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CharDevice {
-    /// `/dev/vhost-vdpa-N`. N is the lowest free number when the device is bound, not a name that
-    /// stays.
-    pub path: PathBuf,
-    /// The character device's major number.
-    pub major: u32,
-    /// The character device's minor number.
-    pub minor: u32,
-}
-
-/// The character device of a device that vhost_vdpa serves; `None` for others.
+/// The character device `/dev/vhost-vdpa-N` of a device that vhost_vdpa serves; `None` for others. N
+/// is the lowest free number when the device is bound, not a name that stays.
 pub fn char_device(root: &Root, name: &str) -> Result<Option<CharDevice>> {
     let dir = dir(root, name)?;
     for entry in sysfs::names(&dir)? {
         if sysfs::numbered(&entry, "vhost-vdpa-").is_none() {
             continue;
         }
-        let path = dir.join(&entry).join("dev");
-        let text = sysfs::read(&path)?;
-        let numbers = text
-            .split_once(':')
-            .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        let Some((major, minor)) = numbers else {
-            return Err(Error::parse(path.display().to_string(), &text, "MAJOR:MINOR"));
-        };
-        return Ok(Some(CharDevice { path: root.dev().join(entry), major, minor }));
+        return chardev::of(&dir.join(&entry), root.dev().join(entry));
     }
     Ok(None)
 }

@@ -10,6 +10,7 @@ use ringway_node::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::node::Observed;
+use crate::step::Function;
 use crate::wanted::ParentName;
 
 /// Far more than a node can have.
@@ -43,6 +44,10 @@ pub struct ParentBefore {
     /// The MTU of its first interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// The drivers of its functions before we first gave them another, by index. They are of the
+    /// functions that exist: when their number changes, all of them go.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<u32, Option<String>>,
 }
 
 impl Before {
@@ -70,10 +75,30 @@ impl Before {
                     function_count: parent.numvfs,
                     drivers_autoprobe: Some(parent.drivers_autoprobe),
                     mtu: parent.netdevs.first().map(|netdev| netdev.mtu),
+                    functions: BTreeMap::new(),
                 })
             }
             ParentName::Simulator(_) => ParentBefore::default(),
         };
         self.parents.entry(name.to_string()).or_insert_with(now);
+    }
+
+    /// Notes the driver that a function of a card has now, unless one was noted before.
+    pub fn note_driver(&mut self, function: &Function, observed: &Observed) {
+        let Some(parent) = self.parents.get_mut(&function.parent().to_string()) else { return };
+        if let Some(now) = observed.function(function) {
+            parent.functions.entry(now.index).or_insert_with(|| now.driver.clone());
+        }
+    }
+
+    /// Drops the drivers of functions that are as they were before.
+    pub fn forget_drivers(&mut self, observed: &Observed) {
+        for (name, parent) in &mut self.parents {
+            let ParentName::Pci(pf) = ParentName::of(name) else { continue };
+            parent.functions.retain(|&index, before| {
+                let now = observed.function(&Function::Vf { pf, index });
+                now.is_some_and(|now| now.driver != *before)
+            });
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::features::Features;
 use ringway_kernel::inventory::{
     Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
@@ -11,10 +12,13 @@ use ringway_kernel::inventory::{
 use ringway_kernel::pci::{Address, Ids};
 use ringway_kernel::testing::Tree;
 use ringway_kernel::vdpa::{Classes, Handle, ManagementDevice};
-use ringway_kernel::vdpa_bus::{CharDevice, Driver};
+use ringway_kernel::vdpa_bus::Driver;
+use ringway_kernel::vfio::{self, Vfio};
 use ringway_kernel::{Error, Result};
 
+use crate::cards;
 use crate::node::{Node, Observed};
+use crate::plan::Attach;
 use crate::step::{Function, Step, simulated_name, vdpa_name};
 
 /// The PF of every fake node.
@@ -41,6 +45,7 @@ impl Fake {
             ids,
             driver: Some("virtio-pci".into()),
             numa: Some(0),
+            iommu_group: Some(99),
             netdevs: vec![netdev("enp1s0f0", 3)],
             totalvfs: 4,
             numvfs: 0,
@@ -56,6 +61,22 @@ impl Fake {
         };
         let observed = Observed { inventory, modules: BTreeSet::new(), vdpa_autoprobe: None };
         Self { observed, done: vec![], absent: vec![] }
+    }
+
+    /// The same with functions that no driver has.
+    pub(crate) fn with_functions(count: u16) -> Self {
+        let mut fake = Self::new();
+        fake.card().drivers_autoprobe = false;
+        fake.set_count(count).unwrap();
+        fake
+    }
+
+    /// An igb card in its place.
+    pub(crate) fn igb() -> Self {
+        let mut fake = Self::new();
+        fake.card().ids = Ids { vendor: 0x8086, device: 0x10c9, class: 0x02_0000 };
+        fake.card().driver = Some("igb".into());
+        fake
     }
 
     pub(crate) fn card(&mut self) -> &mut Parent {
@@ -87,19 +108,46 @@ impl Fake {
         }
         let autoprobe = self.card().drivers_autoprobe;
         let card = self.card();
+        let own = cards::card(card.driver.as_deref()).map(|card| card.netdev.driver);
         card.numvfs = count;
         card.functions = (0..u32::from(count))
-            .map(|index| VirtualFunction {
-                index,
-                address: format!("0000:01:00.{}", index + 1).parse().unwrap(),
-                ids: card.ids,
-                driver: autoprobe.then(|| "virtio-pci".to_owned()),
-                iommu_group: Some(index),
-                netdevs: vec![],
-                management_device: None,
-                vdpa: vec![],
+            .map(|index| {
+                let mut function = VirtualFunction {
+                    index,
+                    address: format!("0000:01:00.{}", index + 1).parse().unwrap(),
+                    ids: card.ids,
+                    driver: None,
+                    iommu_group: Some(index),
+                    iommu_sharers: vec![],
+                    virtio_driver: None,
+                    vfio: None,
+                    netdevs: vec![],
+                    management_device: None,
+                    vdpa: vec![],
+                };
+                drive(&mut function, own.filter(|_| autoprobe));
+                function
             })
             .collect();
+        Ok(())
+    }
+
+    /// A function gets another driver, or none.
+    fn rebind(&mut self, function: &Function, driver: Option<&str>) -> Result<()> {
+        let modules = self.observed.modules.clone();
+        let function = self.function(function.index())?;
+        if !function.vdpa.is_empty() {
+            return Err(refused("would take the vDPA device away"));
+        }
+        if driver == Some(vfio::DRIVER) && function.iommu_group.is_none() {
+            return Err(refused("no IOMMU group"));
+        }
+        let module = driver.map(|driver| driver.replace('-', "_"));
+        // the PF's own is there
+        if module.is_some_and(|m| m != "virtio_pci" && !modules.contains(m.as_str())) {
+            return Err(refused("no such driver"));
+        }
+        drive(function, driver);
         Ok(())
     }
 
@@ -156,8 +204,10 @@ impl Fake {
             return load_from_nothing(module);
         }
         self.observed.modules.insert(module);
-        self.observed.inventory.vdpa_family = VdpaFamily::Present;
-        self.observed.vdpa_autoprobe.get_or_insert(true);
+        if module.contains("vdpa") {
+            self.observed.inventory.vdpa_family = VdpaFamily::Present;
+            self.observed.vdpa_autoprobe.get_or_insert(true);
+        }
         if module == "vdpa_sim_net" {
             self.observed.inventory.simulators = vec![Simulator {
                 management_device: ManagementDevice {
@@ -198,10 +248,10 @@ impl Node for Fake {
             Step::UnbindVdpa { name } => self.bind(name, None)?,
             Step::DeleteVdpa { name } => self.delete(name)?,
             Step::BindFunction { function, driver } => {
-                if !self.observed.modules.contains("vp_vdpa") {
-                    return Err(refused("no such driver"));
-                }
-                self.function(function.index())?.driver = Some((*driver).to_owned());
+                self.rebind(function, Some(driver.name))?;
+            }
+            Step::ReleaseFunction { function, driver } => {
+                self.rebind(function, driver.as_deref())?;
             }
             Step::CreateVdpa { function, settings, .. } => {
                 self.create(function)?;
@@ -217,6 +267,29 @@ impl Node for Fake {
         }
         Ok(())
     }
+}
+
+/// What a driver makes of a function.
+fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
+    let index = function.index;
+    function.driver = driver.map(str::to_owned);
+    function.virtio_driver = (driver == Some("virtio-pci")).then(|| "virtio_net".to_owned());
+    let makes_one = driver.and_then(cards::netdev).is_some();
+    function.netdevs = if makes_one { vec![netdev("eth7", 20 + index)] } else { vec![] };
+    function.vfio = (driver == Some(vfio::DRIVER)).then(|| vfio(index));
+}
+
+/// What vfio-pci makes of a function whose IOMMU group is this.
+pub(crate) fn vfio(group: u32) -> Vfio {
+    let path = format!("/dev/vfio/{group}").into();
+    Vfio { group: CharDevice { path, major: 243, minor: group }, cdev: None, shared: vec![] }
+}
+
+/// The step that binds a function of the virtio card so that it can be attached in some way.
+pub(crate) fn bind(index: u32, attach: Attach) -> Step {
+    let card = cards::card(Some("virtio-pci")).unwrap();
+    let driver = card.function_driver(attach).unwrap();
+    Step::BindFunction { function: Function::Vf { pf: pf(), index }, driver }
 }
 
 fn device(name: &str, management_device: Option<Handle>) -> VdpaDevice {

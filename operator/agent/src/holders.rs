@@ -7,8 +7,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use ringway_kernel::Root;
+use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
-use ringway_kernel::vdpa_bus::{CharDevice, Driver};
+use ringway_kernel::vdpa_bus::Driver;
+use ringway_kernel::vfio;
 
 use crate::cards;
 use crate::node::Observed;
@@ -26,8 +28,12 @@ pub fn in_the_way(root: &Root, planned: &Planned, observed: &Observed) -> Holder
     }
 }
 
-/// Interfaces that are in other network namespaces, char devices that processes have open, and
-/// functions of which the driver has something that cannot be seen here.
+/// What is said of an interface that cannot be seen here.
+const ELSEWHERE: &str = "its interface is in another network namespace";
+
+/// Interfaces that are in other network namespaces, char devices that processes have open (of vfio
+/// the group or the device's own), and functions of which the driver has something that cannot be
+/// seen here.
 ///
 /// Sees only the processes of `root`'s `/proc`: in a container that is the host's only with
 /// `hostPID`, and other users' files only with `CAP_SYS_PTRACE`.
@@ -40,11 +46,14 @@ pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
         } else if device.driver.as_deref() == Some(Driver::VirtioVdpa.name())
             && device.netdevs.is_empty()
         {
-            holders.insert(id, "its interface is in another network namespace".to_owned());
+            holders.insert(id, ELSEWHERE.to_owned());
         }
     }
     for function in inventory.parents.iter().flat_map(|parent| &parent.functions) {
-        holders.extend(unseen(function).map(|why| (function.address.to_string(), why)));
+        let id = function.address.to_string();
+        let opened = function.vfio.iter().flat_map(vfio::Vfio::own);
+        chars.extend(opened.map(|char_device| (id.clone(), char_device)));
+        holders.extend(unseen(function).map(|why| (id, why)));
     }
     if !chars.is_empty() {
         for (pid, number) in open_char_devices(root.proc()) {
@@ -57,13 +66,19 @@ pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
 }
 
 /// A network driver's interface that is not here is in another network namespace, and what a driver
-/// for virtual machines has is in one.
+/// for virtual machines has may be in one.
 fn unseen(function: &VirtualFunction) -> Option<String> {
     let VirtualFunction { driver, netdevs, vdpa, .. } = function;
     let driver = driver.as_deref().filter(|driver| !cards::makes_vdpa_devices(driver))?;
-    (netdevs.is_empty() && vdpa.is_empty()).then(|| {
-        format!("it is bound to {driver} and has no interface here: unbind it if nobody uses it")
-    })
+    if !netdevs.is_empty() || !vdpa.is_empty() || function.vfio.is_some() {
+        return None;
+    }
+    match cards::netdev(driver) {
+        Some(netdev) => netdev.made_one(function).then(|| ELSEWHERE.to_owned()),
+        None => Some(format!(
+            "it is bound to {driver} and has no interface here: unbind it if nobody uses it"
+        )),
+    }
 }
 
 /// Every vDPA device that can be ours, with its device id.
@@ -123,6 +138,7 @@ mod tests {
     use super::*;
     use crate::fake::Fake;
     use crate::node::Node as _;
+    use crate::plan::Attach;
     use crate::step::{Function, Step};
 
     fn with(driver: Driver) -> Inventory {
@@ -131,7 +147,7 @@ mod tests {
         for step in [
             Step::LoadModule("vp_vdpa"),
             Step::SetFunctionCount { pf: crate::fake::pf(), count: 1 },
-            Step::BindFunction { function: function(), driver: "vp-vdpa" },
+            crate::fake::bind(0, Attach::VhostVdpa),
             Step::CreateVdpa { function: function(), mac: None, settings: Default::default() },
             Step::BindVdpa { function: function(), driver },
         ] {
@@ -154,14 +170,26 @@ mod tests {
         let function = &mut inventory.parents[0].functions[0];
         function.vdpa.clear();
         assert_eq!(unseen(function), None, "vp-vdpa without a vDPA device");
-        for driver in ["virtio-pci", "vfio-pci"] {
+        for (driver, words) in [
+            ("virtio-pci", "its interface is in another network namespace"),
+            ("vfio-pci", "it is bound to vfio-pci and has no interface here"),
+            ("uio_pci_generic", "it is bound to uio_pci_generic"),
+        ] {
             function.driver = Some(driver.into());
+            function.virtio_driver = Some("virtio_net".into());
             function.netdevs.clear();
-            assert!(unseen(function).unwrap().starts_with("it is bound to "));
+            assert!(unseen(function).unwrap().starts_with(words), "{driver}");
             function.netdevs.push(crate::fake::netdev("eth0", 7));
             assert_eq!(unseen(function), None);
         }
+        function.netdevs.clear();
+        (function.driver, function.virtio_driver) = (Some("virtio-pci".into()), None);
+        assert_eq!(unseen(function), None, "nothing has made an interface");
+        function.driver = Some("vfio-pci".into());
+        function.vfio = Some(crate::fake::vfio(0));
+        assert_eq!(unseen(function), None, "its users are found by what they have open");
         function.driver = None;
+        function.vfio = None;
         assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
     }
 
@@ -181,6 +209,29 @@ mod tests {
             assert_eq!(may_be_device(&fd), expected, "{target}");
         }
         assert!(!may_be_device(&dir.path().join("gone")));
+    }
+
+    #[test]
+    fn a_user_of_vfio_is_found_by_its_group_or_device() {
+        let mut inventory = with(Driver::VhostVdpa);
+        let function = &mut inventory.parents[0].functions[0];
+        function.vdpa.clear();
+        function.driver = Some("vfio-pci".into());
+        let mut found = crate::fake::vfio(0);
+        let null = CharDevice { path: "/dev/null".into(), major: 1, minor: 3 };
+        // what every user has open tells nothing
+        found.shared = vec![null.clone()];
+        let _open = fs::File::open("/dev/null").unwrap();
+        let mut holders = |vfio: vfio::Vfio| {
+            inventory.parents[0].functions[0].vfio = Some(vfio);
+            of_kernel(&Root::new("/"), &inventory).remove("0000:01:00.1")
+        };
+        assert_eq!(holders(found.clone()), None);
+        let by_group = vfio::Vfio { group: null.clone(), ..found.clone() };
+        let by_device = vfio::Vfio { cdev: Some(null), ..found };
+        for vfio in [by_group, by_device] {
+            assert!(holders(vfio).unwrap().ends_with("has it open"));
+        }
     }
 
     #[test]

@@ -1,20 +1,17 @@
 //! The real node: observes through the kernel crate, and does each step with its calls. Every call
 //! that can sleep in the kernel gets a thread, a deadline and a marker.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ringway_kernel::link::Links;
 use ringway_kernel::stuck::{self, Call, Reach};
 use ringway_kernel::vdpa::{Handle, NewDevice, Vdpa};
-use ringway_kernel::{Error, Result, Root, inventory, module, pci, sriov, vdpa_bus};
+use ringway_kernel::{Error, Result, Root, inventory, module, pci, sriov, vdpa_bus, vfio};
 
+use crate::cards::{self, FunctionDriver};
 use crate::node::{Node, Observed};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
-
-/// The modules that plans may need.
-const MODULES: [&str; 5] = ["vdpa", "vhost_vdpa", "virtio_vdpa", "vp_vdpa", "vdpa_sim_net"];
 
 /// A healthy call takes milliseconds; setting the number of VFs of a big card, seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,7 +30,7 @@ pub struct Host {
 impl Node for Host {
     fn observe(&mut self) -> Result<Observed> {
         let present = |module: &&'static str| module::is_loaded(&self.root, module);
-        let modules: BTreeSet<_> = MODULES.into_iter().filter(present).collect();
+        let modules = cards::modules().into_iter().filter(present).collect();
         let vdpa_autoprobe = match vdpa_bus::drivers_autoprobe(&self.root) {
             Ok(on) => Some(on),
             Err(error) if error.is_missing() => None,
@@ -72,8 +69,16 @@ impl Node for Host {
             }
             Step::BindFunction { function, driver } => {
                 let (address, driver) = (self.address(function)?, *driver);
-                self.call(&address.to_string(), "bind", DEADLINE, move || {
-                    pci::bind(&root, address, driver)
+                self.call(&address.to_string(), "bind", DEADLINE, move || match driver {
+                    FunctionDriver { name: vfio::DRIVER, .. } => vfio::bind(&root, address),
+                    FunctionDriver { name, pinned: true } => pci::bind(&root, address, name),
+                    FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
+                })
+            }
+            Step::ReleaseFunction { function, driver } => {
+                let (address, driver) = (self.address(function)?, driver.clone());
+                self.call(&address.to_string(), "release", DEADLINE, move || {
+                    pci::release(&root, address, driver.as_deref())
                 })
             }
             Step::CreateVdpa { function, mac, settings } => {

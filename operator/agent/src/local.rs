@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ringway_api::NodeDevicesSpec;
-use ringway_kernel::inventory::{Inventory, VdpaDevice};
+use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 use ringway_node::lock::Locks;
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
@@ -184,10 +184,9 @@ fn table(inventory: &Inventory) -> String {
         ]);
         for function in &parent.functions {
             let driver = function.driver.clone().unwrap_or_else(dash);
-            let names: Vec<_> = function.netdevs.iter().map(|n| n.name.clone()).collect();
             let (vdpa, reached) = match function.vdpa.first() {
                 Some(device) => vdpa_words(device),
-                None => (dash(), if names.is_empty() { dash() } else { names.join(",") }),
+                None => (dash(), reached(function)),
             };
             let (index, id) = (function.index.to_string(), function.address.to_string());
             rows.push([
@@ -222,6 +221,16 @@ fn table(inventory: &Inventory) -> String {
         text += &format!("note: {note}\n");
     }
     text
+}
+
+/// By what a function without a vDPA device is reached.
+fn reached(function: &VirtualFunction) -> String {
+    let names: Vec<_> = function.netdevs.iter().map(|netdev| netdev.name.clone()).collect();
+    match &function.vfio {
+        Some(vfio) => vfio.group.path.display().to_string(),
+        None if names.is_empty() => "-".to_owned(),
+        None => names.join(","),
+    }
 }
 
 fn vdpa_words(device: &VdpaDevice) -> (String, String) {

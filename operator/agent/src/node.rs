@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use ringway_kernel::inventory::{Inventory, VdpaDevice};
+use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 
-use crate::step::Step;
+use crate::step::{Function, Step};
 
 /// A node as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,13 @@ impl Observed {
         let Inventory { parents, simulators, other_vdpa, .. } = &self.inventory;
         let cards = parents.iter().flat_map(|parent| &parent.functions).flat_map(|f| &f.vdpa);
         cards.chain(simulators.iter().flat_map(|s| &s.vdpa)).chain(other_vdpa)
+    }
+
+    /// A function of a card; `None` for one that does not exist, and for simulated devices.
+    pub fn function(&self, function: &Function) -> Option<&VirtualFunction> {
+        let Function::Vf { pf, index } = function else { return None };
+        let parent = self.inventory.parents.iter().find(|parent| parent.address == *pf)?;
+        parent.functions.iter().find(|function| function.index == *index)
     }
 }
 

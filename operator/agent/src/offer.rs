@@ -2,23 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use ringway_kernel::inventory::{Inventory, VdpaDevice, VdpaFamily, VirtualFunction};
+use ringway_kernel::inventory::{Inventory, VdpaDevice, VdpaFamily};
 use ringway_kernel::vdpa::Handle;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 use ringway_node::pools::{Attach as Offered, Device, Pool as OfferedPool, Pools, State, Vdpa};
 
-use crate::plan::{Attach, card, driver};
+use crate::cards;
+use crate::plan::{Attach, Planned, card};
 use crate::reconcile::Report;
-use crate::standing::{Standing, standing};
-use crate::step::{simulated_name, simulator_handle};
+use crate::standing::{Seen, Standing, standing};
+use crate::step::{Function, simulated_name, simulator_handle};
 use crate::wanted::{Parent, ParentName, Pool, Wanted};
 
 /// Renders the pools. A device that exists is offered as `ready` if it serves its pool, as
-/// `draining` if a step is about to disturb it, and as `failed` with the reason otherwise.
+/// `draining` if a step is about to disturb it, and as `failed` with the reason otherwise. What the
+/// host keeps is not offered.
 ///
-/// A device of the `last` pools that is in no pool any more, and still is there, stays listed: the
-/// pod that may hold it needs its entry until the device goes.
+/// A device of the `last` pools that is in no pool any more, and may still have a user, stays listed:
+/// the pod that may hold it needs its entry until the device goes.
 ///
 /// `None` while the kernel's vDPA devices cannot be read: what was said last then holds.
 pub fn pools(
@@ -34,20 +36,16 @@ pub fn pools(
     let mut pools = Vec::new();
     for parent in &wanted.parents {
         for pool in &parent.pools {
-            let devices = pool
-                .range
-                .clone()
-                .filter_map(|index| device(parent, pool, index, report, draining))
-                .collect();
-            pools.push(OfferedPool {
-                name: pool.name.clone(),
-                resource: pool.resource.clone(),
-                attach: match pool.attach {
-                    Attach::VhostVdpa => Offered::VhostVdpa,
-                    Attach::VirtioVdpa => Offered::VirtioVdpa,
-                },
-                devices,
-            });
+            let Some((resource, attach)) = pool.resource.clone().zip(offered(pool.attach)) else {
+                continue;
+            };
+            let device = |index| {
+                let mut device = device(parent, pool, index, report, draining)?;
+                at_rest(&mut device, attach, last);
+                Some(device)
+            };
+            let devices = pool.range.clone().filter_map(device).collect();
+            pools.push(OfferedPool { name: pool.name.clone(), resource, attach, devices });
         }
     }
     let remaining: Vec<_> = last
@@ -58,6 +56,26 @@ pub fn pools(
     pools.extend(remaining);
     let (version, node) = (ringway_node::pools::VERSION, node.to_owned());
     Some(Pools { version, node, generation: 0, pools })
+}
+
+fn offered(attach: Attach) -> Option<Offered> {
+    match attach {
+        Attach::Netdev => Some(Offered::Netdev),
+        Attach::Vfio => Some(Offered::Vfio),
+        Attach::VhostVdpa => Some(Offered::VhostVdpa),
+        Attach::VirtioVdpa => Some(Offered::VirtioVdpa),
+        Attach::Host => None,
+    }
+}
+
+/// A function's interface tells MAC and MTU only while it is here: what it said last is what it has
+/// at rest.
+fn at_rest(device: &mut Device, attach: Offered, last: Option<&Pools>) {
+    let known = last.and_then(|last| last.find(&device.id));
+    if let Some((_, known)) = known.filter(|(pool, _)| pool.attach == attach) {
+        device.mac = device.mac.or(known.mac);
+        device.mtu = device.mtu.or(known.mtu);
+    }
 }
 
 /// What is left of a pool in devices that no pool has now.
@@ -72,14 +90,10 @@ fn remains(
         return None;
     }
     let listed = |id: &DeviceId| now.iter().flat_map(|pool| &pool.devices).any(|d| d.id == *id);
-    let there = |device: &Device| {
-        let name = device.vdpa.as_ref().map(|vdpa| &vdpa.name);
-        report.observed.vdpa().any(|found| Some(&found.name) == name)
-    };
     let devices: Vec<_> = last
         .devices
         .iter()
-        .filter(|device| !listed(&device.id) && there(device))
+        .filter(|device| !listed(&device.id) && may_have_user(device, wanted, report))
         .map(|device| {
             // a wish that makes no sense leaves its parent, and what that offers, alone
             if wanted.refusals.iter().any(|refusal| refusal.parent == device.parent) {
@@ -92,6 +106,34 @@ fn remains(
     (!devices.is_empty()).then(|| OfferedPool { devices, ..last.clone() })
 }
 
+/// Whether somebody may still use a device that no pool offers any more: while a step is left for
+/// it, while its interface is in another network namespace, and while it is there as it was, unless
+/// the host keeps it so.
+fn may_have_user(device: &Device, wanted: &Wanted, report: &Report) -> bool {
+    let parent = ParentName::of(&device.parent);
+    let left =
+        |planned: &Planned| planned.parent == parent && planned.function == Some(device.index);
+    if report.plan.steps.iter().any(left) {
+        return true;
+    }
+    let name = device.vdpa.as_ref().map(|vdpa| &vdpa.name);
+    let vdpa = report.observed.vdpa().find(|found| Some(&found.name) == name);
+    if let Some(found) = vdpa {
+        let asked = wanted.parents.iter().find(|asked| asked.name == parent);
+        let pool = asked.and_then(|asked| asked.pool(device.index));
+        let kept = pool.is_some_and(|pool| pool.attach == Attach::Host);
+        return !kept || found.netdevs.is_empty();
+    }
+    let ParentName::Pci(pf) = parent else { return false };
+    let function = report.observed.function(&Function::Vf { pf, index: device.index });
+    let refused = wanted.refusals.iter().any(|refusal| refusal.parent == device.parent);
+    function.is_some_and(|function| {
+        let netdev = function.driver.as_deref().and_then(cards::netdev);
+        let elsewhere = netdev.is_some_and(|netdev| netdev.made_one(function));
+        refused || (function.netdevs.is_empty() && elsewhere)
+    })
+}
+
 fn device(
     parent: &Parent,
     pool: &Pool,
@@ -100,27 +142,29 @@ fn device(
     draining: &BTreeSet<DeviceId>,
 ) -> Option<Device> {
     let inventory = &report.observed.inventory;
-    let (id, function, vdpa, made_by) = match &parent.name {
+    let (id, seen, made_by) = match &parent.name {
         ParentName::Pci(pf) => {
             let parent = inventory.parents.iter().find(|p| p.address == *pf)?;
             let function = parent.functions.iter().find(|f| f.index == index)?;
-            let (id, made_by) = (card::device_id(function.address)?, Handle::pci(function.address));
-            (id, Some(function), function.vdpa.first(), made_by)
+            let card = cards::card(parent.driver.as_deref());
+            let seen = Seen { card, function: Some(function), vdpa: function.vdpa.first() };
+            (card::device_id(function.address)?, seen, Handle::pci(function.address))
         }
         ParentName::Simulator(simulator) => {
             let name = simulated_name(simulator, index);
-            let vdpa = simulated(inventory, &name)?;
-            (name.parse().ok()?, None, Some(vdpa), simulator_handle(simulator))
+            let seen = Seen { vdpa: Some(simulated(inventory, &name)?), ..Seen::default() };
+            (name.parse().ok()?, seen, simulator_handle(simulator))
         }
     };
     let (state, reason) = if draining.contains(&id) {
         (State::Draining, Some("about to be changed".to_owned()))
     } else {
-        match standing(report, &parent.name, index, pool, vdpa) {
+        match standing(report, &parent.name, index, pool, seen) {
             Standing::AsWanted | Standing::Serving(_) => (State::Ready, None),
             Standing::Failed(why) => (State::Failed, Some(why)),
         }
     };
+    let (vdpa, netdev) = (seen.vdpa, seen.function.and_then(|f| f.netdevs.first()));
     let features = vdpa.and_then(|v| v.features).map(|f| f.names()).unwrap_or_default();
     Some(Device {
         parent: parent.name.to_string(),
@@ -128,12 +172,12 @@ fn device(
         numa_node: numa(inventory, &parent.name),
         state,
         reason,
-        mac: vdpa.and_then(|v| v.mac),
-        mtu: vdpa.and_then(|v| v.mtu).map(u32::from),
+        mac: vdpa.and_then(|v| v.mac).or(netdev.and_then(|n| n.mac).filter(|m| m.is_unicast())),
+        mtu: vdpa.and_then(|v| v.mtu).map(u32::from).or(netdev.map(|n| n.mtu)),
         queue_pairs: vdpa.and_then(|v| v.max_queue_pairs),
         features,
-        vdpa: vdpa.map(|v| described(v, pool, &made_by)),
-        pci_address: function.map(|f: &VirtualFunction| f.address),
+        vdpa: vdpa.and_then(|v| described(v, pool, &made_by)),
+        pci_address: seen.function.map(|function| function.address),
         pf_pci_address: match &parent.name {
             ParentName::Pci(address) => Some(*address),
             ParentName::Simulator(_) => None,
@@ -142,14 +186,16 @@ fn device(
     })
 }
 
-/// `made_by` is what makes vDPA devices of this function, should the kernel not say.
-fn described(device: &VdpaDevice, pool: &Pool, made_by: &Handle) -> Vdpa {
-    Vdpa {
+/// `made_by` is what makes vDPA devices of this function, should the kernel not say. `None` for a
+/// device that is bound to nothing, in a pool that wants no vDPA device.
+fn described(device: &VdpaDevice, pool: &Pool, made_by: &Handle) -> Option<Vdpa> {
+    let bound = device.driver.as_deref().and_then(Driver::from_name);
+    Some(Vdpa {
         name: device.name.clone(),
         mgmtdev: device.management_device.as_ref().unwrap_or(made_by).to_string(),
-        driver: device.driver.as_deref().and_then(Driver::from_name).unwrap_or(driver(pool.attach)),
+        driver: bound.or(cards::bus_driver(pool.attach))?,
         node: device.char_device.as_ref().map(|c| c.path.clone()),
-    }
+    })
 }
 
 fn simulated<'a>(inventory: &'a Inventory, name: &str) -> Option<&'a VdpaDevice> {

@@ -6,7 +6,6 @@
 
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaFamily;
-use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 
 use crate::before::Before;
@@ -108,28 +107,24 @@ impl Plan {
         self.refusals.push(Refusal { parent, function: Some(index), reason, message });
     }
 
-    /// Modules and settings of the bus, on which every vDPA device builds. Each parent plans its
-    /// own, so that what fails for one keeps no other from what it needs.
-    fn bus(&mut self, parent: &Parent, module: &'static str, observed: &Observed) {
-        let drivers = [Attach::VhostVdpa, Attach::VirtioVdpa]
-            .into_iter()
-            .filter(|attach| parent.pools.iter().any(|pool| pool.attach == *attach))
-            .map(|attach| driver(attach).name());
-        for module in ["vdpa", module].into_iter().chain(drivers) {
-            if !observed.modules.contains(module) {
+    /// Modules, and settings of the vDPA bus, on which functions build. Each parent plans its own,
+    /// so that what fails for one keeps no other from what it needs.
+    fn ground(
+        &mut self,
+        parent: &Parent,
+        modules: impl Fn(Attach) -> Vec<&'static str>,
+        observed: &Observed,
+    ) {
+        let wanted = |attach: &Attach| parent.pools.iter().any(|pool| pool.attach == *attach);
+        let mut known = observed.modules.clone();
+        for module in Attach::ALL.into_iter().filter(wanted).flat_map(modules) {
+            if known.insert(module) {
                 self.parent_step(&parent.name, &[], Step::LoadModule(module));
             }
         }
-        if observed.vdpa_autoprobe != Some(false) {
+        let by_vdpa = parent.pools.iter().any(|pool| pool.attach.by_vdpa());
+        if by_vdpa && observed.vdpa_autoprobe != Some(false) {
             self.parent_step(&parent.name, &[], Step::StopVdpaAutoprobe);
         }
-    }
-}
-
-/// The vDPA bus driver of an attach kind.
-pub fn driver(attach: Attach) -> Driver {
-    match attach {
-        Attach::VhostVdpa => Driver::VhostVdpa,
-        Attach::VirtioVdpa => Driver::VirtioVdpa,
     }
 }

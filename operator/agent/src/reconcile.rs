@@ -134,6 +134,16 @@ pub(crate) fn record(before: &mut Before, planned: &Planned, observed: &Observed
             before.note_parent(&planned.parent, observed);
             before.vdpa.extend(device_name(function, observed));
         }
+        Step::SetFunctionCount { .. } => {
+            before.note_parent(&planned.parent, observed);
+            if let Some(parent) = before.parents.get_mut(&planned.parent.to_string()) {
+                parent.functions.clear();
+            }
+        }
+        Step::BindFunction { function, .. } => {
+            before.note_parent(&planned.parent, observed);
+            before.note_driver(function, observed);
+        }
         _ => before.note_parent(&planned.parent, observed),
     }
     *before != known
@@ -146,6 +156,7 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
         return;
     }
     before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
+    before.forget_drivers(observed);
     let left = plan("", wanted, observed, before);
     before.parents.retain(|name, _| {
         wanted.parents.iter().any(|parent| parent.name.to_string() == *name)
@@ -158,11 +169,7 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
 pub(crate) fn device_name(function: &Function, observed: &Observed) -> Option<String> {
     match function {
         Function::Simulated { simulator, index } => Some(simulated_name(simulator, *index)),
-        Function::Vf { pf, index } => {
-            let parent = observed.inventory.parents.iter().find(|p| p.address == *pf)?;
-            let found = parent.functions.iter().find(|f| f.index == *index)?;
-            Some(vdpa_name(found.address))
-        }
+        Function::Vf { .. } => observed.function(function).map(|found| vdpa_name(found.address)),
     }
 }
 

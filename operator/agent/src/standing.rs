@@ -1,8 +1,11 @@
 //! How a function stands with its pool: what `pools.json` and the status both tell. Pure.
 
-use ringway_kernel::inventory::VdpaDevice;
+use ringway_kernel::inventory::{VdpaDevice, VirtualFunction};
+use ringway_kernel::vdpa_bus::Driver;
+use ringway_kernel::vfio;
 
-use crate::plan::{Attach, Planned, driver};
+use crate::cards::{self, Card};
+use crate::plan::{Attach, Planned};
 use crate::reconcile::Report;
 use crate::wanted::{ParentName, Pool};
 
@@ -17,6 +20,17 @@ pub enum Standing {
     Failed(String),
 }
 
+/// What is seen of a function.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen<'a> {
+    /// What is known of its card, if anything is.
+    pub card: Option<&'static Card>,
+    /// The function of a card; simulated devices are none.
+    pub function: Option<&'a VirtualFunction>,
+    /// The vDPA device on it.
+    pub vdpa: Option<&'a VdpaDevice>,
+}
+
 impl Standing {
     /// Why it is not as wanted.
     pub fn reason(self) -> Option<String> {
@@ -27,7 +41,7 @@ impl Standing {
     }
 }
 
-/// The standing of a function and of its vDPA device, after a reconciliation.
+/// The standing of a function, after a reconciliation.
 ///
 /// A step that is left for the function itself makes it unusable; one for its whole parent does
 /// not, nor does a refusal of the parent: what works goes on working.
@@ -36,7 +50,7 @@ pub fn standing(
     parent: &ParentName,
     index: u32,
     pool: &Pool,
-    vdpa: Option<&VdpaDevice>,
+    seen: Seen<'_>,
 ) -> Standing {
     let name = parent.to_string();
     let refusals = || report.plan.refusals.iter().filter(|refusal| refusal.parent == name);
@@ -54,11 +68,11 @@ pub fn standing(
     let own = steps().any(|(planned, _)| planned.function == Some(index));
     let refused = refusals().find(|refusal| refusal.function.is_none());
     let why = refused.map(|refusal| refusal.message.clone()).or(left);
-    match (usable(vdpa, pool.attach), why) {
+    match (usable(seen, pool.attach), why) {
         (Ok(()), None) => Standing::AsWanted,
         (Ok(()), Some(why)) if !own => Standing::Serving(why),
         (_, Some(why)) => Standing::Failed(why),
-        (Err(why), None) => Standing::Failed(why.to_owned()),
+        (Err(why), None) => Standing::Failed(why),
     }
 }
 
@@ -66,14 +80,38 @@ fn to_do((planned, wait): (&Planned, &String)) -> String {
     format!("to do: {} ({wait})", planned.step)
 }
 
-/// Whether a device has all that its users need, and that `pools.json` demands of a ready one.
-fn usable(vdpa: Option<&VdpaDevice>, attach: Attach) -> Result<(), &'static str> {
-    let bound = vdpa.filter(|device| device.driver.as_deref() == Some(driver(attach).name()));
-    let Some(device) = bound else { return Err("its vDPA device is not bound") };
-    if attach == Attach::VhostVdpa && device.char_device.is_none() {
-        return Err("its vDPA device has no character device");
+/// Whether a function has all that its users need, and that `pools.json` demands of a ready one.
+fn usable(seen: Seen<'_>, attach: Attach) -> Result<(), String> {
+    match cards::bus_driver(attach) {
+        Some(driver) => usable_vdpa(seen.vdpa, driver),
+        None => usable_function(seen, attach),
+    }
+}
+
+fn usable_vdpa(device: Option<&VdpaDevice>, driver: Driver) -> Result<(), String> {
+    let bound = device.filter(|device| device.driver.as_deref() == Some(driver.name()));
+    let Some(device) = bound else { return Err("its vDPA device is not bound".to_owned()) };
+    if driver == Driver::VhostVdpa && device.char_device.is_none() {
+        return Err("its vDPA device has no character device".to_owned());
     }
     Ok(())
+}
+
+/// An interface in another network namespace cannot be seen: that its driver is bound must do.
+fn usable_function(Seen { card, function, .. }: Seen<'_>, attach: Attach) -> Result<(), String> {
+    let Some((card, function)) = card.zip(function) else { return Err("it is not there".into()) };
+    let wanted = card.function_driver(attach).map(|driver| driver.name);
+    if function.driver.as_deref() != wanted {
+        return Err(format!("it is not bound to {}", wanted.unwrap_or_default()));
+    }
+    if wanted == Some(vfio::DRIVER) {
+        let no_node = || "vfio has no character device for its IOMMU group".to_owned();
+        return function.vfio.as_ref().map(drop).ok_or_else(no_node);
+    }
+    match function.netdevs.is_empty() && !card.netdev.made_one(function) {
+        true => Err(format!("{} has made no interface of it", card.netdev.module)),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use ringway_api::node_devices::{
     FunctionStatus, Identity, NodeDevicesStatus, ParentStatus, StepStatus, Summary,
 };
 use ringway_kernel::Error;
-use ringway_kernel::inventory::{Parent as Found, VdpaDevice};
+use ringway_kernel::inventory::Parent as Found;
 
 use crate::cards;
 use crate::plan::card;
 use crate::reconcile::{Report, chain};
-use crate::standing::{Standing, standing};
+use crate::standing::{Seen, Standing, standing};
 use crate::step::simulated_name;
 use crate::wanted::{Parent, ParentName, Wanted};
 
@@ -70,15 +70,14 @@ fn parents(wanted: &Wanted, report: &Report) -> Vec<ParentStatus> {
             .filter_map(|index| {
                 let device =
                     found.vdpa.iter().find(|v| v.name == simulated_name(simulator, index))?;
-                Some((
-                    index,
-                    function_status(&device.name, None, Some(device), index, &name, asked, report),
-                ))
+                let seen = Seen { vdpa: Some(device), ..Seen::default() };
+                Some((index, function_status(&device.name, seen, index, &name, asked, report)))
             })
             .collect();
         ParentStatus {
             name: simulator.clone(),
-            attach: vec![crate::plan::Attach::VhostVdpa, crate::plan::Attach::VirtioVdpa],
+            attach: cards::SIMULATED.to_vec(),
+            attach_reason: Some(cards::NO_FUNCTION.to_owned()),
             function_count: u16::try_from(found.vdpa.len()).unwrap_or(u16::MAX),
             functions: merge(functions),
             ..ParentStatus::default()
@@ -89,15 +88,16 @@ fn parents(wanted: &Wanted, report: &Report) -> Vec<ParentStatus> {
 
 fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> ParentStatus {
     let name = ParentName::Pci(found.address);
-    let (attach, attach_reason) = cards::attach(found.driver.as_deref());
+    let (attach, attach_reason) = cards::attach(found);
+    let card = cards::card(found.driver.as_deref());
     let first = found.netdevs.first();
     let mac = first.and_then(|n| n.permanent_mac.or(n.mac)).map(|mac| mac.to_string());
     let functions = found
         .functions
         .iter()
         .map(|f| {
-            let (id, vdpa) = (f.address.to_string(), f.vdpa.first());
-            (f.index, function_status(&id, f.driver.clone(), vdpa, f.index, &name, asked, report))
+            let seen = Seen { card, function: Some(f), vdpa: f.vdpa.first() };
+            (f.index, function_status(&f.address.to_string(), seen, f.index, &name, asked, report))
         })
         .collect();
     ParentStatus {
@@ -127,21 +127,20 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
 
 fn function_status(
     id: &str,
-    function_driver: Option<String>,
-    vdpa: Option<&VdpaDevice>,
+    seen: Seen<'_>,
     index: u32,
     parent: &ParentName,
     asked: Option<&Parent>,
     report: &Report,
 ) -> FunctionStatus {
     let pool = asked.and_then(|parent| parent.pool(index));
-    let standing = pool.map(|pool| standing(report, parent, index, pool, vdpa));
+    let standing = pool.map(|pool| standing(report, parent, index, pool, seen));
     FunctionStatus {
         range: index.to_string(),
         devices: vec![id.to_owned()],
         pool: pool.map(|pool| pool.name.clone()),
-        driver: function_driver,
-        vdpa_driver: vdpa.and_then(|device| device.driver.clone()),
+        driver: seen.function.and_then(|function| function.driver.clone()),
+        vdpa_driver: seen.vdpa.and_then(|device| device.driver.clone()),
         ready: standing == Some(Standing::AsWanted),
         reason: standing.and_then(Standing::reason),
     }

@@ -7,6 +7,7 @@ use ringway_kernel::pci;
 use ringway_kernel::vdpa::Handle;
 use ringway_kernel::vdpa_bus::Driver;
 
+use crate::cards::FunctionDriver;
 use crate::wanted::{ParentName, Settings};
 
 /// A function of a parent. Its PCI address exists only once the function does, so that steps
@@ -76,8 +77,15 @@ pub enum Step {
     BindFunction {
         /// The function.
         function: Function,
+        /// The driver.
+        driver: FunctionDriver,
+    },
+    /// Give a function back to the driver that it had before, or to none.
+    ReleaseFunction {
+        /// The function.
+        function: Function,
         /// The driver as the PCI bus calls it.
-        driver: &'static str,
+        driver: Option<String>,
     },
     /// Make a vDPA device on a function.
     CreateVdpa {
@@ -156,7 +164,15 @@ impl fmt::Display for Step {
             Self::StopVdpaAutoprobe => f.write_str("keep drivers off new vDPA devices"),
             Self::UnbindVdpa { name } => write!(f, "unbind vDPA device {name}"),
             Self::DeleteVdpa { name } => write!(f, "delete vDPA device {name}"),
-            Self::BindFunction { function, driver } => write!(f, "bind {function} to {driver}"),
+            Self::BindFunction { function, driver } => {
+                write!(f, "bind {function} to {}", driver.name)
+            }
+            Self::ReleaseFunction { function, driver: Some(driver) } => {
+                write!(f, "give {function} back to {driver}")
+            }
+            Self::ReleaseFunction { function, driver: None } => {
+                write!(f, "leave {function} to no driver")
+            }
             Self::CreateVdpa { function, .. } => write!(f, "create the vDPA device of {function}"),
             Self::BindVdpa { function, driver } => {
                 write!(f, "bind the vDPA device of {function} to {}", driver.name())

@@ -58,8 +58,8 @@ pub struct CardIdentity {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// The resource.
-    pub resource: Resource,
+    /// The resource; what the host keeps serves none.
+    pub resource: Option<Resource>,
     /// The functions.
     pub range: RangeInclusive<u32>,
     /// How they reach a user.
@@ -154,13 +154,16 @@ fn check(spec: &ParentSpec) -> Result<Parent, Complaint> {
                 ),
             ));
         }
-        let beside = |other: &&Pool| other.resource == pool.resource && other.attach != pool.attach;
+        let Some(resource) = &pool.resource else { continue };
+        let beside = |other: &&Pool| {
+            other.resource.as_ref() == Some(resource) && other.attach != pool.attach
+        };
         if let Some(other) = pools[..i].iter().find(beside) {
             return Err((
                 Reason::Invalid,
                 format!(
-                    "policy {}: pools {} and {} serve {} in two ways: one resource, one attach kind",
-                    spec.policy, other.name, pool.name, pool.resource,
+                    "policy {}: pools {} and {} serve {resource} in two ways: one resource, one attach kind",
+                    spec.policy, other.name, pool.name,
                 ),
             ));
         }
@@ -195,10 +198,24 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
             ),
         ));
     }
-    let resource = pool
-        .resource
-        .parse()
-        .map_err(|error| invalid("resource", &pool.resource, &format!("{error}")))?;
+    let resource = match (&pool.resource, pool.attach) {
+        (Some(text), Attach::Host) => {
+            return Err(invalid("resource", text, "attach host serves none: leave it out"));
+        }
+        (None, Attach::Host) => None,
+        (None, attach) => {
+            let allowed =
+                format!("attach {} serves one, such as ringway.dev/rings", attach.as_str());
+            return Err(invalid("resource", "", &allowed));
+        }
+        (Some(text), _) => {
+            Some(text.parse().map_err(|error| invalid("resource", text, &format!("{error}")))?)
+        }
+    };
+    if pool.vdpa.is_some() && !pool.attach.by_vdpa() {
+        let allowed = "makes no vDPA device: leave the field vdpa out";
+        return Err(invalid("attach", pool.attach.as_str(), allowed));
+    }
     let settings = settings(pool.vdpa.as_ref())
         .map_err(|(value, error)| invalid("vdpa.features", &value, &error))?;
     Ok(Pool { name: pool.name.clone(), resource, range, attach: pool.attach, settings })

@@ -134,13 +134,22 @@ pub struct Uplink {
 /// A range of functions that serves one resource in one way.
 #[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.resource) != (self.attach == 'host')")
+        .message("resource: a pool serves one, but attach host, whose devices nobody can ask for, none")
+        .field_path(".resource"),
+    validation = Rule::new("!has(self.vdpa) || !(self.attach in ['netdev', 'vfio'])")
+        .message("vdpa: attach netdev and vfio use the function itself, without a vDPA device")
+        .field_path(".vdpa"),
+)]
 pub struct Pool {
     /// Its name, unique in the policy.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: String,
-    /// What pods ask for: `ringway.dev/<resource>`.
+    /// What pods ask for: `ringway.dev/<resource>`. Absent with attach `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"))]
-    pub resource: String,
+    pub resource: Option<String>,
     /// The functions by index: `0-3`, or `2` for one.
     #[schemars(length(max = 9), regex(pattern = r"^[0-9]{1,4}(-[0-9]{1,4})?$"))]
     pub range: Range,
@@ -158,18 +167,36 @@ pub type Range = String;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attach {
+    /// As the function's own network interface in the pod.
+    Netdev,
+    /// As the PCI function itself, by the kernel's vfio-pci, for a VM or DPDK.
+    Vfio,
     /// As a character device that a VM's or DPDK's virtio driver runs on.
     VhostVdpa,
     /// As a virtio network interface in the pod.
     VirtioVdpa,
+    /// As a virtio network interface that stays on the host.
+    Host,
 }
 
 impl Attach {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Netdev, Self::Vfio, Self::VhostVdpa, Self::VirtioVdpa, Self::Host];
+
+    /// Whether it is a vDPA device, made on the function, that reaches the user.
+    pub fn by_vdpa(self) -> bool {
+        matches!(self, Self::VhostVdpa | Self::VirtioVdpa | Self::Host)
+    }
+
     /// As it stands in a policy.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Netdev => "netdev",
+            Self::Vfio => "vfio",
             Self::VhostVdpa => "vhost-vdpa",
             Self::VirtioVdpa => "virtio-vdpa",
+            Self::Host => "host",
         }
     }
 }

@@ -101,9 +101,10 @@ pub struct PoolSpec {
     /// The pool's name in its policy.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// The whole resource name: `ringway.dev/vm-rings`.
+    /// The whole resource name: `ringway.dev/vm-rings`. Absent with attach `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 127))]
-    pub resource: String,
+    pub resource: Option<String>,
     /// The functions by index.
     #[schemars(length(max = 9))]
     pub range: Range,

@@ -106,7 +106,7 @@ pub fn judge(
     }
     rows.extend(devices.iter().map(node));
     let mut resources: Vec<&str> =
-        policies.iter().flat_map(|p| &p.spec.pools).map(|pool| pool.resource.as_str()).collect();
+        policies.iter().flat_map(|p| &p.spec.pools).filter_map(|p| p.resource.as_deref()).collect();
     resources.sort_unstable();
     resources.dedup();
     rows.extend(resources.into_iter().map(|resource| allocatable(resource, nodes)));

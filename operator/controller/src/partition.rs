@@ -22,12 +22,14 @@ pub fn check(spec: &DevicePolicySpec) -> Result<(), Complaint> {
                 );
                 return Err((Reason::OverlappingRanges, message));
             }
-            if other.resource == pool.resource && other.attach != pool.attach {
+            if let Some(resource) = &pool.resource
+                && other.resource.as_ref() == Some(resource)
+                && other.attach != pool.attach
+            {
                 let message = format!(
-                    "pools {} and {}: resource {} is served as {} and as {}: a resource has one attach kind",
+                    "pools {} and {}: resource {resource} is served as {} and as {}: a resource has one attach kind",
                     other.name,
                     pool.name,
-                    pool.resource,
                     other.attach.as_str(),
                     pool.attach.as_str(),
                 );
@@ -69,14 +71,14 @@ pub fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
-    use ringway_api::device_policy::Attach::{self, VhostVdpa, VirtioVdpa};
+    use ringway_api::device_policy::Attach::{self, Host, Netdev, Vfio, VhostVdpa, VirtioVdpa};
 
     use super::*;
 
     fn verdict(count: u16, pools: &[(&str, &str, Attach)]) -> Result<(), Complaint> {
         let pool = |(i, (range, resource, attach)): (usize, &(&str, &str, Attach))| Pool {
             name: format!("p{i}"),
-            resource: (*resource).into(),
+            resource: (*attach != Host).then(|| (*resource).into()),
             range: (*range).into(),
             attach: *attach,
             vdpa: None,
@@ -96,6 +98,7 @@ mod tests {
         for pools in [
             &[("0-1", "a", VhostVdpa), ("2-3", "b", VirtioVdpa)][..],
             &[("3", "a", VhostVdpa), ("0", "a", VhostVdpa)],
+            &[("0", "a", Netdev), ("1", "b", Vfio), ("2", "", Host), ("3", "", Host)],
             &[],
         ] {
             assert_eq!(verdict(4, pools), Ok(()));
@@ -119,6 +122,7 @@ mod tests {
                 Reason::Invalid,
                 "as vhost-vdpa and as virtio-vdpa",
             ),
+            (&[("0", "a", Netdev), ("1", "a", Vfio)], Reason::Invalid, "as netdev and as vfio"),
         ] {
             let (said, message) = verdict(4, pools).unwrap_err();
             assert_eq!(said, reason, "{message}");

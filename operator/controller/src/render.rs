@@ -216,17 +216,17 @@ fn admit(
         check(claimant.spec, status)?;
     }
     for pool in &claimant.spec.pools {
-        let resource = resource(pool);
-        let other_way =
-            |other: &&PoolSpec| other.resource == resource && other.attach != pool.attach;
+        let Some(resource) = resource(pool) else { continue };
+        let other_way = |other: &&PoolSpec| {
+            other.resource.as_ref() == Some(&resource) && other.attach != pool.attach
+        };
         let clash = earlier.iter().find_map(|p| Some((p, p.pools.iter().find(other_way)?)));
         if let Some((other, with)) = clash {
             let message = format!(
-                "{}: pool {}: resource {} is served as {} by DevicePolicy {}, not as {}: \
+                "{}: pool {}: resource {resource} is served as {} by DevicePolicy {}, not as {}: \
                  a resource has one attach kind per node",
                 parent.name(),
                 pool.name,
-                pool.resource,
                 with.attach.as_str(),
                 other.policy,
                 pool.attach.as_str(),
@@ -285,8 +285,8 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
     }
 }
 
-fn resource(pool: &Pool) -> String {
-    format!("{}/{}", ringway_api::GROUP, pool.resource)
+fn resource(pool: &Pool) -> Option<String> {
+    pool.resource.as_ref().map(|resource| format!("{}/{resource}", ringway_api::GROUP))
 }
 
 /// What is there, the first few: `0000:01:00.0 (1af4:1041, virtio-pci)`.

@@ -142,7 +142,7 @@ fn for_network(
 fn served(network: &DeviceNetwork, cluster: &Cluster) -> String {
     let resource = &network.spec.resource;
     let mut pools = cluster.policies.iter().flat_map(|policy| &policy.spec.pools);
-    match pools.any(|pool| pool.resource == *resource) {
+    match pools.any(|pool| pool.resource.as_ref() == Some(resource)) {
         true => "its NetworkAttachmentDefinition is as wanted".to_owned(),
         false => format!(
             "its NetworkAttachmentDefinition is as wanted, but no DevicePolicy has a pool with \

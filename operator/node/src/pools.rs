@@ -46,7 +46,7 @@ pub struct Pool {
     pub devices: Vec<Device>,
 }
 
-/// How a device reaches its user.
+/// How a device reaches its user. What the host keeps is not offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attach {
@@ -58,8 +58,6 @@ pub enum Attach {
     VirtioVdpa,
     /// The vDPA device's `/dev/vhost-vdpa-N` goes into the container.
     VhostVdpa,
-    /// The function stays on the host, for a switch or an appliance there.
-    Host,
 }
 
 /// One schedulable thing.

@@ -84,24 +84,25 @@ pub fn answer(
     offer: Option<&Offer>,
     ids: &[DeviceId],
 ) -> Result<dp::ContainerAllocateResponse, Refusal> {
-    let mut attach = Attach::Netdev;
+    let mut items = Vec::new();
     for id in ids {
         let (resource, id) = (resource.clone(), id.clone());
-        let Some((offer, item)) = offer.and_then(|offer| Some((offer, offer.find(&id)?))) else {
+        let Some(item) = offer.and_then(|offer| offer.find(&id)) else {
             return Err(Refusal::Unknown { resource, id });
         };
         if let Some(source) = item.unusable.clone() {
             return Err(Refusal::Unusable { resource, id, source });
         }
-        attach = offer.attach;
+        items.push(item);
     }
+    let attach = offer.map_or(Attach::Netdev, |offer| offer.attach);
     let cdi_device = |id| dp::CdiDevice { name: cdi::qualified_name(resource, id) };
     Ok(dp::ContainerAllocateResponse {
-        envs: env::envs(resource, attach, ids),
+        envs: env::envs(resource, attach, &items),
         cdi_devices: match attach {
-            Attach::VhostVdpa => ids.iter().map(cdi_device).collect(),
+            Attach::VhostVdpa | Attach::Vfio => ids.iter().map(cdi_device).collect(),
             // No nodes: a CDI device without edits is invalid.
-            Attach::VirtioVdpa | Attach::Netdev | Attach::Vfio | Attach::Host => Vec::new(),
+            Attach::VirtioVdpa | Attach::Netdev => Vec::new(),
         },
         ..Default::default()
     })

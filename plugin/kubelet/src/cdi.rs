@@ -74,12 +74,13 @@ impl Edits {
 /// and a device without edits are both invalid.
 ///
 /// `hook` is the host's path of the `ringway` binary. With it, containers that hold a device may
-/// lock all of their memory, which vhost-vdpa needs for a guest's.
+/// lock all of their memory, which vhost-vdpa and vfio need for a guest's.
 pub fn spec(resource: &Resource, offer: &Offer, hook: Option<&Path>) -> Option<Spec> {
     let devices: Vec<_> = offer
         .items
         .iter()
-        .filter_map(|item| Some(device(&item.device.id, item.node.as_ref()?)))
+        .filter(|item| !item.nodes.is_empty())
+        .map(|item| device(&item.device.id, &item.nodes))
         .collect();
     // Edits of the whole spec are made once for a container, however many devices it has.
     let hooks = hook.map(memlock_hook).into_iter().collect();
@@ -89,16 +90,21 @@ pub fn spec(resource: &Resource, offer: &Offer, hook: Option<&Path>) -> Option<S
     (!spec.devices.is_empty()).then_some(spec)
 }
 
-fn device(id: &DeviceId, node: &str) -> Device {
-    let node = Node {
-        path: container_path(id),
-        host_path: format!("/dev/{node}"),
+fn device(id: &DeviceId, nodes: &[String]) -> Device {
+    let node = |name: &String| Node {
+        path: match name.starts_with("vhost-vdpa-") {
+            true => container_path(id),
+            // users of vfio find its nodes by the numbers that sysfs shows them
+            false => format!("/dev/{name}"),
+        },
+        host_path: format!("/dev/{name}"),
         // The node exists only inside the container, whose user may be anyone.
         file_mode: 0o666,
         permissions: "rw",
     };
-    let container_edits = Edits { device_nodes: vec![node], hooks: Vec::new() };
-    Device { name: id.to_string(), container_edits }
+    // `/dev/vfio/vfio` comes with each device: a runtime puts a path into a container once.
+    let device_nodes = nodes.iter().map(node).collect();
+    Device { name: id.to_string(), container_edits: Edits { device_nodes, hooks: Vec::new() } }
 }
 
 fn memlock_hook(path: &Path) -> Hook {
@@ -118,7 +124,7 @@ impl Spec {
     }
 }
 
-/// Where a container finds the device's node: the same after a reboot has numbered the host's
+/// Where a container finds a vhost-vdpa device's node: the same after a reboot has numbered the host's
 /// nodes anew, because kubelet and live migration remember it.
 pub fn container_path(id: &DeviceId) -> String {
     format!("/dev/ringway/{id}")

@@ -3,8 +3,8 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use ringway_kernel::vdpa_bus::{self, CharDevice};
-use ringway_kernel::{Error, Root, pci};
+use ringway_kernel::chardev::CharDevice;
+use ringway_kernel::{Error, Root, pci, vdpa_bus, vfio};
 use ringway_node::pools::Device;
 
 /// The kernel's state of one device of `pools.json`.
@@ -14,8 +14,8 @@ pub struct Sighting {
     pub function: Option<Presence>,
     /// The vDPA device; `None` where the device has none in `pools.json`.
     pub vdpa: Option<Presence>,
-    /// The character device that vhost_vdpa made.
-    pub node: Option<Node>,
+    /// The nodes that its user opens: the one that vhost_vdpa made, or those of vfio-pci.
+    pub nodes: Vec<Node>,
 }
 
 /// Whether a bus has a device, and what drives it.
@@ -29,10 +29,10 @@ pub enum Presence {
     Bound(String),
 }
 
-/// A vhost-vdpa node that sysfs names.
+/// A node that sysfs names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    /// The node of this name (`vhost-vdpa-0`) is in `/dev` and is the right one.
+    /// The node of this name (`vhost-vdpa-0`, `vfio/12`) is in `/dev` and is the right one.
     There(String),
     /// `/dev` has none, or another device, under this name.
     Absent(String),
@@ -50,27 +50,30 @@ pub fn look(root: &Root, device: &Device) -> Result<Sighting, Error> {
             true => presence(pci::driver(root, address)?),
         }),
     };
-    let Some(vdpa) = &device.vdpa else {
-        return Ok(Sighting { function, vdpa: None, node: None });
+    let given = device.pci_address.map(|address| vfio::of(root, address)).transpose()?.flatten();
+    let mut nodes: Vec<_> = given.iter().flat_map(|g| g.nodes()).map(|n| node(root, n)).collect();
+    let vdpa = match &device.vdpa {
+        None => None,
+        Some(vdpa) if !vdpa_bus::exists(root, &vdpa.name) => Some(Presence::Missing),
+        Some(vdpa) => {
+            nodes.extend(vdpa_bus::char_device(root, &vdpa.name)?.map(|found| node(root, &found)));
+            Some(presence(vdpa_bus::driver(root, &vdpa.name)?))
+        }
     };
-    if !vdpa_bus::exists(root, &vdpa.name) {
-        return Ok(Sighting { function, vdpa: Some(Presence::Missing), node: None });
-    }
-    let bound = presence(vdpa_bus::driver(root, &vdpa.name)?);
-    let node = vdpa_bus::char_device(root, &vdpa.name)?.and_then(|found| node(&found));
-    Ok(Sighting { function, vdpa: Some(bound), node })
+    Ok(Sighting { function, vdpa, nodes })
 }
 
 fn presence(driver: Option<String>) -> Presence {
     driver.map_or(Presence::Unbound, Presence::Bound)
 }
 
-fn node(found: &CharDevice) -> Option<Node> {
-    let name = found.path.file_name()?.to_str()?.to_owned();
-    Some(match is_char_device(&found.path, found.major, found.minor) {
+fn node(root: &Root, found: &CharDevice) -> Node {
+    let below = found.path.strip_prefix(root.dev()).unwrap_or(&found.path);
+    let name = below.display().to_string();
+    match is_char_device(&found.path, found.major, found.minor) {
         true => Node::There(name),
         false => Node::Absent(name),
-    })
+    }
 }
 
 /// udev may lag behind sysfs, and the number of a device that is gone may belong to another.
@@ -118,21 +121,44 @@ mod tests {
     #[test]
     fn the_node_is_what_sysfs_says_and_not_what_the_file_remembers() {
         let sighting = look(&tree().root(), &device()).unwrap();
-        let node = Some(Node::There("vhost-vdpa-3".to_owned()));
+        let nodes = vec![Node::There("vhost-vdpa-3".to_owned())];
         let (function, vdpa) = (bound("vp-vdpa"), bound("vhost_vdpa"));
-        assert_eq!(sighting, Sighting { function, vdpa, node });
+        assert_eq!(sighting, Sighting { function, vdpa, nodes });
+    }
+
+    #[test]
+    fn a_function_for_vfio_has_its_groups_node_and_what_belongs_to_it() {
+        let tree = Tree::new("0000:01:00.1 vfio-pci iommu=12 vfio=0 cdev=3");
+        let (group, shared) = (tree.path("dev/vfio/12"), tree.path("dev/vfio/vfio"));
+        for (node, sys) in [(&group, "sys/class/vfio/12/dev"), (&shared, "sys/class/misc/vfio/dev")]
+        {
+            std::fs::remove_file(node).unwrap();
+            std::os::unix::fs::symlink("/dev/null", node).unwrap();
+            tree.write(sys, "1:3");
+        }
+        let mut device = device();
+        device.vdpa = None;
+        let sighting = look(&tree.root(), &device).unwrap();
+        let (there, absent) = (|n: &str| Node::There(n.into()), |n: &str| Node::Absent(n.into()));
+        let nodes = vec![
+            there("vfio/vfio"),
+            absent("iommu"),
+            there("vfio/12"),
+            absent("vfio/devices/vfio3"),
+        ];
+        assert_eq!(sighting, Sighting { function: bound("vfio-pci"), vdpa: None, nodes });
     }
 
     #[test]
     fn a_node_that_is_missing_or_another_device_is_absent() {
         let tree = tree();
-        let absent = Some(Node::Absent("vhost-vdpa-3".to_owned()));
+        let absent = [Node::Absent("vhost-vdpa-3".to_owned())];
         set_number(&tree, "1:5");
-        assert_eq!(look(&tree.root(), &device()).unwrap().node, absent);
+        assert_eq!(look(&tree.root(), &device()).unwrap().nodes, absent);
         std::fs::remove_file(tree.path("dev/vhost-vdpa-3")).unwrap();
-        assert_eq!(look(&tree.root(), &device()).unwrap().node, absent);
+        assert_eq!(look(&tree.root(), &device()).unwrap().nodes, absent);
         tree.write("dev/vhost-vdpa-3", "a file");
-        assert_eq!(look(&tree.root(), &device()).unwrap().node, absent);
+        assert_eq!(look(&tree.root(), &device()).unwrap().nodes, absent);
     }
 
     #[test]

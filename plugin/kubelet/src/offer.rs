@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ringway_kernel::vdpa_bus::Driver;
+use ringway_kernel::vfio;
 use ringway_node::pools::{Attach, Device, Pools, State};
 use ringway_node::{DeviceId, Resource};
 use ringway_proto::kubelet::deviceplugin as dp;
@@ -26,9 +27,9 @@ pub struct Offer {
 pub struct Item {
     /// Its entry in `pools.json`.
     pub device: Device,
-    /// Name of its vhost-vdpa node in `/dev`, where there is one: a device that is draining keeps
-    /// it for the pod that holds it.
-    pub node: Option<String>,
+    /// Names below `/dev` of the nodes that its user opens, as far as they are there: a device that
+    /// is draining keeps them for the pod that holds it.
+    pub nodes: Vec<String>,
     /// Why it cannot be handed out.
     pub unusable: Option<Unusable>,
 }
@@ -59,14 +60,17 @@ pub enum Unusable {
         wanted: &'static str,
     },
     /// There is no character device to hand out.
-    #[error("vhost-vdpa node {name} is not in /dev")]
+    #[error("node {name} is not in /dev")]
     NoNode {
         /// The node's name, or `of` and the device where sysfs names none.
         name: String,
     },
-    /// This version cannot serve devices of this kind.
-    #[error("attach {0} is not served by this version of the device plugin")]
-    Attach(&'static str),
+    /// This version finds functions by their PCI address alone.
+    #[error("{what} has no pci address")]
+    NoAddress {
+        /// The device.
+        what: String,
+    },
     /// The kernel's answer was not understood.
     #[error("{0}")]
     Look(String),
@@ -87,12 +91,14 @@ pub fn offers(pools: &Pools, look: impl Fn(&Device) -> Result<Sighting, String>)
 }
 
 fn item(attach: Attach, device: &Device, sighting: Result<Sighting, String>) -> Item {
-    let node = match &sighting {
-        Ok(Sighting { node: Some(Node::There(name)), .. }) => Some(name.clone()),
-        _ => None,
+    let there = |node: &Node| match node {
+        Node::There(name) => Some(name.clone()),
+        Node::Absent(_) => None,
     };
+    let seen = sighting.as_ref().map_or(&[][..], |sighting| &sighting.nodes);
+    let nodes = seen.iter().filter_map(there).collect();
     let unusable = usable(attach, device, sighting).err();
-    Item { device: device.clone(), node, unusable }
+    Item { device: device.clone(), nodes, unusable }
 }
 
 fn usable(
@@ -112,22 +118,20 @@ fn usable(
         None => format!("function of device {}", device.id),
     };
     match attach {
-        Attach::Vfio => Err(Unusable::Attach("vfio")),
-        Attach::Host => Err(Unusable::Attach("host")),
+        Attach::Vfio => {
+            has_driver(&sighting.function, function(), vfio::DRIVER)?;
+            has_nodes(sighting.nodes, function())
+        }
         Attach::Netdev => is_netdev_driver(&sighting.function, function()),
         // The function's driver made the vDPA device: whichever it is, it is the right one.
         Attach::VirtioVdpa => {
             is_there(&sighting.function, function())?;
-            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VirtioVdpa)
+            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VirtioVdpa.name())
         }
         Attach::VhostVdpa => {
             is_there(&sighting.function, function())?;
-            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VhostVdpa)?;
-            match sighting.node {
-                Some(Node::There(_)) => Ok(()),
-                Some(Node::Absent(name)) => Err(Unusable::NoNode { name }),
-                None => Err(Unusable::NoNode { name: format!("of {}", vdpa_name(device)) }),
-            }
+            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VhostVdpa.name())?;
+            has_nodes(sighting.nodes, vdpa_name(device))
         }
     }
 }
@@ -148,18 +152,33 @@ fn is_there(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
 fn is_netdev_driver(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
     const WANTED: &str = "a network driver";
     match presence {
-        None => Err(Unusable::Attach("netdev without a pci address")),
+        None => Err(Unusable::NoAddress { what }),
         Some(Presence::Missing) => Err(Unusable::Missing { what }),
         Some(Presence::Unbound) => no_driver(what, WANTED),
-        Some(Presence::Bound(found)) if found.contains("vfio") => {
+        Some(Presence::Bound(found)) if found.contains("vfio") || found.contains("vdpa") => {
             Err(Unusable::Driver { what, found: found.clone(), wanted: WANTED })
         }
         Some(Presence::Bound(_)) => Ok(()),
     }
 }
 
-fn has_driver(presence: &Option<Presence>, what: String, wanted: Driver) -> Result<(), Unusable> {
-    let wanted = wanted.name();
+/// Every one must be there: a user that lacks one of them can do nothing with the others.
+fn has_nodes(nodes: Vec<Node>, what: String) -> Result<(), Unusable> {
+    if nodes.is_empty() {
+        return Err(Unusable::NoNode { name: format!("of {what}") });
+    }
+    let absent = nodes.into_iter().find_map(|node| match node {
+        Node::There(_) => None,
+        Node::Absent(name) => Some(name),
+    });
+    absent.map_or(Ok(()), |name| Err(Unusable::NoNode { name }))
+}
+
+fn has_driver(
+    presence: &Option<Presence>,
+    what: String,
+    wanted: &'static str,
+) -> Result<(), Unusable> {
     match presence {
         None | Some(Presence::Missing) => Err(Unusable::Missing { what }),
         Some(Presence::Unbound) => no_driver(what, wanted),

@@ -95,7 +95,7 @@ fn info(attach: Attach, item: &Item) -> Option<DeviceInfo> {
     let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
     let representor_device = None;
     match attach {
-        Attach::Netdev | Attach::Vfio | Attach::Host => Some(DeviceInfo::pci(devinfo::Pci {
+        Attach::Netdev | Attach::Vfio => Some(DeviceInfo::pci(devinfo::Pci {
             pci_address: pci_address?,
             pf_pci_address,
             representor_device,

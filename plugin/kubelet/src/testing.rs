@@ -38,11 +38,22 @@ pub(crate) fn fine(device: &Device) -> Sighting {
     let driver = device.vdpa.as_ref().map(|vdpa| vdpa.driver.name());
     let node = (driver == Some("vhost_vdpa"))
         .then(|| Node::There(format!("vhost-vdpa-{}", device.index + 10)));
+    let nodes = node.into_iter().collect();
     Sighting {
         function: Some(Presence::Bound("vp-vdpa".to_owned())),
         vdpa: driver.map(|driver| Presence::Bound(driver.to_owned())),
-        node,
+        nodes,
     }
+}
+
+/// Function `n` of a card, itself attached, and what the kernel shows of it when it is bound to
+/// vfio-pci.
+pub(crate) fn function(n: u32) -> (Value, Sighting) {
+    let mut device = vdpa_device(n, "vhost_vdpa");
+    device.as_object_mut().unwrap().remove("vdpa");
+    let function = Some(Presence::Bound("vfio-pci".to_owned()));
+    let nodes = ["vfio/vfio".to_owned(), format!("vfio/{}", n + 40)].map(Node::There).into();
+    (device, Sighting { function, vdpa: None, nodes })
 }
 
 pub(crate) fn offers(pools: &Pools) -> Offers {

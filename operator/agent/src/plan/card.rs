@@ -5,12 +5,12 @@ use ringway_kernel::inventory::{Netdev, Parent as Found, VirtualFunction};
 use ringway_kernel::pci::Address;
 use ringway_node::DeviceId;
 
-use super::{Plan, function};
+use super::{Attach, Plan, function};
 use crate::before::{Before, ParentBefore};
 use crate::cards::{self, Card};
 use crate::node::Observed;
 use crate::step::{Function, Step};
-use crate::wanted::{CardIdentity, Parent, ParentName};
+use crate::wanted::{CardIdentity, Parent, ParentName, Pool};
 
 type Complaint = (Reason, String);
 
@@ -25,23 +25,35 @@ pub(super) fn plan(
         Ok(checked) => checked,
         Err((reason, message)) => return plan.refuse(&parent.name, reason, message),
     };
-    plan.bus(parent, card.module, observed);
+    plan.ground(parent, |attach| card.modules(attach), observed);
     uplink(plan, parent, found);
     let remade = found.numvfs != parent.count;
     if remade {
         count(plan, &parent.name, pf, found, parent.count, before);
     }
+    let was = before.parents.get(&parent.name.to_string());
     for index in 0..u32::from(parent.count) {
         let existing = found.functions.iter().find(|f| f.index == index && !remade);
-        let site = function::Site {
-            function: Function::Vf { pf, index },
-            device: existing.and_then(|f| device_id(f.address)),
-            driver: existing.and_then(|f| f.driver.as_deref()),
-            wanted_driver: Some(card.function_driver),
-            vdpa: existing.map_or(&[], |f| &f.vdpa),
-            mac: None,
-        };
+        let site = site(pf, index, existing, Some(card), was);
         function::plan(plan, &site, parent.pool(index), before);
+    }
+}
+
+fn site<'a>(
+    pf: Address,
+    index: u32,
+    existing: Option<&'a VirtualFunction>,
+    card: Option<&'static Card>,
+    was: Option<&'a ParentBefore>,
+) -> function::Site<'a> {
+    function::Site {
+        function: Function::Vf { pf, index },
+        device: existing.and_then(|function| device_id(function.address)),
+        card,
+        existing,
+        before: existing.and(was).and_then(|was| was.functions.get(&index)),
+        vdpa: existing.map_or(&[], |function| &function.vdpa),
+        mac: None,
     }
 }
 
@@ -65,14 +77,7 @@ pub(super) fn restore(
         count(plan, &name, pf, found, was.function_count, before);
     } else {
         for existing in &found.functions {
-            let site = function::Site {
-                function: Function::Vf { pf, index: existing.index },
-                device: device_id(existing.address),
-                driver: existing.driver.as_deref(),
-                wanted_driver: None,
-                vdpa: &existing.vdpa,
-                mac: None,
-            };
+            let site = site(pf, existing.index, Some(existing), None, Some(was));
             function::plan(plan, &site, None, before);
         }
     }
@@ -101,7 +106,7 @@ fn check<'a>(
         return Err((Reason::CarriesNodeTraffic, reason));
     }
     let card = cards::card(found.driver.as_deref()).ok_or_else(|| {
-        let (_, reason) = cards::attach(found.driver.as_deref());
+        let (_, reason) = cards::attach(found);
         (Reason::AttachUnsupported, format!("{pf}: {}", reason.unwrap_or_default()))
     })?;
     if parent.count > found.totalvfs {
@@ -114,29 +119,45 @@ fn check<'a>(
         ));
     }
     for pool in &parent.pools {
-        let (settable, settings) = (card.settable, &pool.settings);
-        let unable = [
-            ("vdpa.mtu", settings.mtu, settable.mtu),
-            ("vdpa.queuePairs", settings.queue_pairs, settable.queue_pairs),
-        ];
-        for (field, value, able) in unable {
-            if let Some(value) = value.filter(|_| !able) {
-                return Err((
-                    Reason::SettingsUnsupported,
-                    format!(
-                        "{pf}: pool {}: {field} {value}: driver {} cannot set it when it makes a \
-                         vDPA device: leave the field out",
-                        pool.name, card.function_driver,
-                    ),
-                ));
-            }
-        }
-        missing_features(pf, pool.name.as_str(), settings.features, found)?;
+        check_pool(pf, pool, found, card)?;
     }
     if found.numvfs != parent.count {
         may_remake(pf, found, before)?;
     }
     Ok((found, card))
+}
+
+/// Whether functions of a card can be attached as a pool asks, with its settings.
+fn check_pool(pf: Address, pool: &Pool, found: &Found, card: &Card) -> Result<(), Complaint> {
+    let no_vfio = cards::no_vfio(found).filter(|_| pool.attach == Attach::Vfio);
+    if no_vfio.is_some() || card.function_driver(pool.attach).is_none() {
+        let (can, why) = cards::attach(found);
+        let can = can.into_iter().map(Attach::as_str).collect::<Vec<_>>().join(", ");
+        let (attach, why) = (pool.attach.as_str(), no_vfio.or(why).unwrap_or_default());
+        return Err((
+            Reason::AttachUnsupported,
+            format!("{pf}: pool {}: attach {attach}: it can do {can} ({why})", pool.name),
+        ));
+    }
+    let Some(maker) = card.vdpa.as_ref().filter(|_| pool.attach.by_vdpa()) else { return Ok(()) };
+    let (settable, settings) = (maker.settable, &pool.settings);
+    let unable = [
+        ("vdpa.mtu", settings.mtu, settable.mtu),
+        ("vdpa.queuePairs", settings.queue_pairs, settable.queue_pairs),
+    ];
+    for (field, value, able) in unable {
+        if let Some(value) = value.filter(|_| !able) {
+            return Err((
+                Reason::SettingsUnsupported,
+                format!(
+                    "{pf}: pool {}: {field} {value}: driver {} cannot set it when it makes a \
+                     vDPA device: leave the field out",
+                    pool.name, maker.driver,
+                ),
+            ));
+        }
+    }
+    missing_features(pf, pool.name.as_str(), settings.features, found)
 }
 
 /// Features can be compared once a function exists: its management device tells.
@@ -200,7 +221,9 @@ fn may_remake(pf: Address, found: &Found, before: &Before) -> Result<(), Complai
                 ),
             ));
         }
-        if let Some(netdev) = function.netdevs.iter().find(|netdev| !netdev.traffic.is_empty()) {
+        let interfaces = function.vdpa.iter().flat_map(|device| &device.netdevs);
+        let mut interfaces = function.netdevs.iter().chain(interfaces);
+        if let Some(netdev) = interfaces.find(|netdev| !netdev.traffic.is_empty()) {
             return Err((
                 Reason::CarriesNodeTraffic,
                 format!(
@@ -253,7 +276,8 @@ fn set_mtu(plan: &mut Plan, name: &ParentName, netdev: &Netdev, mtu: u32) {
     }
 }
 
-fn words(netdev: &Netdev) -> String {
+/// What speaks for the node's traffic.
+pub(super) fn words(netdev: &Netdev) -> String {
     netdev.traffic.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 

@@ -1,12 +1,17 @@
 //! The plan for one function: its driver, its vDPA device, and who serves that.
+//!
+//! From any attach kind to any other: first what is in the new one's way goes (the vDPA device,
+//! unbound before it is deleted), then the function gets the driver that the new one needs, which
+//! takes it from the old one, then what is made on it.
 
 use ringway_api::conditions::Reason;
-use ringway_kernel::inventory::VdpaDevice;
+use ringway_kernel::inventory::{Netdev, Traffic, VdpaDevice, VirtualFunction};
 use ringway_kernel::mac::Mac;
 use ringway_node::DeviceId;
 
-use super::{Plan, Planned, driver};
+use super::{Attach, Plan, Planned};
 use crate::before::Before;
+use crate::cards::{self, Card};
 use crate::step::{Function, Step};
 use crate::wanted::{Pool, Settings};
 
@@ -16,34 +21,73 @@ pub(super) struct Site<'a> {
     pub(super) function: Function,
     /// Its id, once it exists.
     pub(super) device: Option<DeviceId>,
-    /// The driver bound to it.
-    pub(super) driver: Option<&'a str>,
-    /// The driver that makes management devices of it; simulators need none.
-    pub(super) wanted_driver: Option<&'static str>,
+    /// The card that it is of; simulated devices are of none.
+    pub(super) card: Option<&'static Card>,
+    /// The function of the card, once it exists.
+    pub(super) existing: Option<&'a VirtualFunction>,
+    /// The driver that it had before we first gave it one, if we did.
+    pub(super) before: Option<&'a Option<String>>,
     /// The vDPA devices on it.
     pub(super) vdpa: &'a [VdpaDevice],
     /// The MAC for a device that has none of its own.
     pub(super) mac: Option<Mac>,
 }
 
+impl<'a> Site<'a> {
+    fn driver(&self) -> Option<&'a str> {
+        self.existing.and_then(|function| function.driver.as_deref())
+    }
+
+    /// An interface by which the node's own traffic goes.
+    fn of_the_node(&self) -> Option<&'a Netdev> {
+        let own = self.existing.map_or(&[][..], |function| &function.netdevs);
+        let all = own.iter().chain(self.vdpa.iter().flat_map(|device| &device.netdevs));
+        all.into_iter().find(|netdev| !netdev.traffic.is_empty())
+    }
+}
+
 pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before: &Before) {
-    if let Some(foreign) = site.vdpa.iter().find(|device| !before.vdpa.contains(&device.name)) {
+    let (parent, index) = (site.function.parent(), site.function.index());
+    let foreign = |device: &&VdpaDevice| !before.vdpa.contains(&device.name);
+    if let Some(foreign) = site.vdpa.iter().find(foreign) {
         if pool.is_some() {
             let message = format!(
                 "{}: its vDPA device {} was not made by Ringway and is left alone: delete it to \
                  let the function be used",
                 site.function, foreign.name,
             );
-            let (parent, index) = (site.function.parent(), site.function.index());
             plan.refuse_function(&parent, index, Reason::Foreign, message);
         }
         return;
     }
-    for step in steps(site, pool) {
+    let attach = pool.map(|pool| pool.attach);
+    let no_vfio = site.existing.filter(|_| attach == Some(Attach::Vfio));
+    if let Some(why) = no_vfio.and_then(cards::no_vfio_for) {
+        let message = format!("{parent}: {why}: attach vfio is not possible");
+        return plan.refuse_function(&parent, index, Reason::AttachUnsupported, message);
+    }
+    let steps = steps(site, pool);
+    if let Some(netdev) = site.of_the_node() {
+        // what the host keeps is there for the node's traffic; and an interface that came back from a
+        // pod this instant, so that netlink did not have it yet, is not to be touched, but no worse
+        let not_seen = netdev.traffic.iter().all(|why| *why == Traffic::NotSeen);
+        let kept = not_seen || matches!(attach, None | Some(Attach::Host));
+        if !(kept && steps.is_empty()) {
+            let message = format!(
+                "{}: its interface {} {} and is left to the node",
+                site.function,
+                netdev.name,
+                super::card::words(netdev),
+            );
+            plan.refuse_function(&parent, index, Reason::CarriesNodeTraffic, message);
+        }
+        return;
+    }
+    for step in steps {
         plan.steps.push(Planned {
             step,
-            parent: site.function.parent(),
-            function: Some(site.function.index()),
+            parent: parent.clone(),
+            function: Some(index),
             disturbs: site.device.iter().filter(|_| !idle(site)).cloned().collect(),
         });
     }
@@ -53,32 +97,40 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
 /// and none of those has a driver. So it is after a reboot, when kubelet still knows the pods of
 /// before, and waits for the function while they wait for it.
 fn idle(site: &Site<'_>) -> bool {
-    let of_us = site.driver.is_none_or(|driver| Some(driver) == site.wanted_driver);
-    of_us && site.vdpa.iter().all(|device| device.driver.is_none())
+    site.driver().is_none_or(cards::makes_vdpa_devices)
+        && site.vdpa.iter().all(|device| device.driver.is_none())
 }
 
 fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
     let mut steps = Vec::new();
+    let function = || site.function.clone();
     let mut device = site.vdpa.first();
     if let Some(existing) = device {
-        let keep = pool.is_some_and(|pool| fits(existing, &pool.settings));
+        let keep = pool.is_some_and(|p| p.attach.by_vdpa() && fits(existing, &p.settings));
         if !keep {
             take_down(existing, |step| steps.push(step));
             device = None;
         }
     }
-    let Some(pool) = pool else { return steps };
-    let function = || site.function.clone();
+    let Some(pool) = pool else {
+        if let Some(driver) = site.before.filter(|before| before.as_deref() != site.driver()) {
+            steps.push(Step::ReleaseFunction { function: function(), driver: driver.clone() });
+        }
+        return steps;
+    };
     if device.is_none() {
-        if let Some(driver) = site.wanted_driver.filter(|d| site.driver != Some(*d)) {
+        let needed = site.card.and_then(|card| card.function_driver(pool.attach));
+        if let Some(driver) = needed.filter(|needed| Some(needed.name) != site.driver()) {
             steps.push(Step::BindFunction { function: function(), driver });
         }
+    }
+    let Some(driver) = cards::bus_driver(pool.attach) else { return steps };
+    if device.is_none() {
         let settings = pool.settings.clone();
         steps.push(Step::CreateVdpa { function: function(), mac: site.mac, settings });
     }
-    let wanted = driver(pool.attach);
-    if device.and_then(|device| device.driver.as_deref()) != Some(wanted.name()) {
-        steps.push(Step::BindVdpa { function: function(), driver: wanted });
+    if device.and_then(|device| device.driver.as_deref()) != Some(driver.name()) {
+        steps.push(Step::BindVdpa { function: function(), driver });
     }
     steps
 }

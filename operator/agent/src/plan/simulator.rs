@@ -4,7 +4,7 @@ use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaDevice;
 use ringway_kernel::mac::Mac;
 
-use super::{Plan, Planned, function};
+use super::{Attach, Plan, Planned, function};
 use crate::before::Before;
 use crate::cards;
 use crate::node::Observed;
@@ -26,6 +26,15 @@ pub(super) fn plan(
         return plan.refuse(&parent.name, Reason::Invalid, message);
     };
     for pool in &parent.pools {
+        if !cards::SIMULATED.contains(&pool.attach) {
+            let (attach, why) = (pool.attach.as_str(), cards::NO_FUNCTION);
+            let can = cards::SIMULATED.map(Attach::as_str).join(", ");
+            let message = format!(
+                "{simulator}: pool {}: attach {attach}: it can do {can} ({why})",
+                pool.name
+            );
+            return plan.refuse(&parent.name, Reason::AttachUnsupported, message);
+        }
         if let Some(pairs) = pool.settings.queue_pairs.filter(|_| !cards::SIMULATOR.queue_pairs) {
             let message = format!(
                 "{simulator}: pool {}: vdpa.queuePairs {pairs}: the simulator cannot set it: \
@@ -35,7 +44,7 @@ pub(super) fn plan(
             return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
         }
     }
-    plan.bus(parent, module, observed);
+    plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
     remove(plan, simulator, u32::from(parent.count), observed, before);
     for index in 0..u32::from(parent.count) {
         let name = simulated_name(simulator, index);
@@ -43,8 +52,9 @@ pub(super) fn plan(
         let site = function::Site {
             function: Function::Simulated { simulator: simulator.to_owned(), index },
             device: existing.and_then(|_| name.parse().ok()),
-            driver: None,
-            wanted_driver: None,
+            card: None,
+            existing: None,
+            before: None,
             vdpa: existing.map_or(&[], std::slice::from_ref),
             mac: Some(address(node, &name)),
         };

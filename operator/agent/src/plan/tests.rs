@@ -10,7 +10,7 @@ use crate::reconcile::{Gate, reconcile, record};
 use crate::wanted::{Pool, Settings};
 
 fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
-    let resource = format!("ringway.dev/{name}").parse().unwrap();
+    let resource = (attach != Attach::Host).then(|| format!("ringway.dev/{name}").parse().unwrap());
     Pool { name: name.into(), resource, range, attach, settings: Settings::default() }
 }
 
@@ -149,7 +149,7 @@ fn a_refused_parent_is_left_alone() {
 #[test]
 fn what_must_not_be_touched_is_refused_in_words() {
     type Change = fn(&mut Fake);
-    let cases: [(Change, Wanted, Reason, &str); 5] = [
+    let cases: [(Change, Wanted, Reason, &str); 7] = [
         (
             |fake| fake.card().netdevs[0].traffic = vec![Traffic::DefaultRoute { table: 254 }],
             two_pools(),
@@ -166,7 +166,21 @@ fn what_must_not_be_touched_is_refused_in_words() {
             |fake| fake.card().driver = Some("igb".into()),
             two_pools(),
             Reason::AttachUnsupported,
-            "driver igb",
+            "pool vms: attach vhost-vdpa: it can do netdev, vfio (nothing is known to make vDPA \
+             devices of driver igb)",
+        ),
+        (
+            |fake| fake.card().driver = Some("ice".into()),
+            card(1, vec![pool("nets", 0..=0, Attach::Netdev)]),
+            Reason::AttachUnsupported,
+            "driver ice",
+        ),
+        (
+            |fake| fake.card().iommu_group = None,
+            card(2, vec![pool("functions", 0..=1, Attach::Vfio)]),
+            Reason::AttachUnsupported,
+            "pool functions: attach vfio: it can do netdev, vhost-vdpa, virtio-vdpa, host (it is in \
+             no IOMMU group: ",
         ),
         (
             |fake| fake.observed.inventory.parents.clear(),
@@ -255,6 +269,212 @@ fn any_wish_is_reached_from_any_state() {
     }
 }
 
+/// A function of an attach kind is so: what it must have, and what it must not.
+fn is_so(fake: &mut Fake, index: usize, attach: Attach) {
+    let function = fake.card().functions[index].clone();
+    let driver = function.driver.as_deref().unwrap();
+    let on_it: Vec<_> = function.vdpa.iter().map(|device| device.driver.as_deref()).collect();
+    let expected = match attach {
+        Attach::Netdev => ("virtio-pci", vec![]),
+        Attach::Vfio => ("vfio-pci", vec![]),
+        Attach::VhostVdpa => ("vp-vdpa", vec![Some("vhost_vdpa")]),
+        Attach::VirtioVdpa | Attach::Host => ("vp-vdpa", vec![Some("virtio_vdpa")]),
+    };
+    assert_eq!((driver, on_it), expected, "{attach:?}");
+}
+
+/// One pool changes: its functions leave what they were and become what they shall be, and nobody
+/// else notices.
+#[test]
+fn from_any_attach_kind_to_any_other_without_a_neighbour_or_the_parent() {
+    for from in Attach::ALL {
+        for to in Attach::ALL {
+            let (mut fake, mut before) = (Fake::new(), Before::default());
+            let pools =
+                |kind| card(3, vec![pool("a", 0..=1, kind), pool("b", 2..=2, Attach::VhostVdpa)]);
+            converge(&pools(from), &mut fake, &mut before);
+            let neighbour = fake.card().functions[2].clone();
+            fake.done.clear();
+            converge(&pools(to), &mut fake, &mut before);
+            is_so(&mut fake, 0, to);
+            is_so(&mut fake, 1, to);
+            assert_eq!(fake.card().functions[2], neighbour);
+            for step in &fake.done {
+                let own = match step {
+                    Step::UnbindVdpa { name } | Step::DeleteVdpa { name } => !name.ends_with(".3"),
+                    Step::BindFunction { function, .. }
+                    | Step::CreateVdpa { function, .. }
+                    | Step::BindVdpa { function, .. } => function.index() < 2,
+                    Step::LoadModule(_) | Step::StopVdpaAutoprobe => true,
+                    _ => false,
+                };
+                assert!(own, "{from:?} to {to:?}: {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_transition_takes_what_is_in_the_way_and_no_more() {
+    use Attach::{Host, Netdev, Vfio, VhostVdpa, VirtioVdpa};
+    const MAKE: [&str; 3] = ["bind vp-vdpa", "create", "bind vdpa"];
+    const CLEAR: [&str; 2] = ["unbind vdpa", "delete"];
+    let to_function = |bind: &'static str| CLEAR.into_iter().chain([bind]).collect::<Vec<_>>();
+    let cases = [
+        (Netdev, Vfio, vec!["bind vfio-pci"]),
+        (Vfio, Netdev, vec!["bind virtio-pci"]),
+        (Netdev, VhostVdpa, MAKE.to_vec()),
+        (Netdev, VirtioVdpa, MAKE.to_vec()),
+        (Netdev, Host, MAKE.to_vec()),
+        (Vfio, VhostVdpa, MAKE.to_vec()),
+        (Vfio, VirtioVdpa, MAKE.to_vec()),
+        (Vfio, Host, MAKE.to_vec()),
+        (VhostVdpa, Netdev, to_function("bind virtio-pci")),
+        (VhostVdpa, Vfio, to_function("bind vfio-pci")),
+        (VhostVdpa, VirtioVdpa, vec!["bind vdpa"]),
+        (VhostVdpa, Host, vec!["bind vdpa"]),
+        (VirtioVdpa, Netdev, to_function("bind virtio-pci")),
+        (VirtioVdpa, Vfio, to_function("bind vfio-pci")),
+        (VirtioVdpa, VhostVdpa, vec!["bind vdpa"]),
+        (VirtioVdpa, Host, vec![]),
+        (Host, Netdev, to_function("bind virtio-pci")),
+        (Host, Vfio, to_function("bind vfio-pci")),
+        (Host, VhostVdpa, vec!["bind vdpa"]),
+        (Host, VirtioVdpa, vec![]),
+    ];
+    for (from, to, expected) in cases {
+        let (mut fake, mut before) = (Fake::new(), Before::default());
+        let wish = |kind| card(1, vec![pool("a", 0..=0, kind)]);
+        converge(&wish(from), &mut fake, &mut before);
+        let plan = plan_of(&wish(to), &fake, &before);
+        let own: Vec<_> = plan.steps.iter().filter(|planned| planned.function.is_some()).collect();
+        let words = own.iter().map(|planned| match &planned.step {
+            Step::BindFunction { driver, .. } => format!("bind {}", driver.name),
+            Step::UnbindVdpa { .. } => "unbind vdpa".to_owned(),
+            Step::DeleteVdpa { .. } => "delete".to_owned(),
+            Step::CreateVdpa { .. } => "create".to_owned(),
+            Step::BindVdpa { .. } => "bind vdpa".to_owned(),
+            step => step.to_string(),
+        });
+        assert_eq!(words.collect::<Vec<_>>(), expected, "{from:?} to {to:?}");
+        // whoever has it would notice
+        assert!(own.iter().all(|planned| planned.disturbs.len() == 1), "{own:?}");
+        assert!(plan.steps.iter().all(|planned| !matches!(
+            planned.step,
+            Step::SetFunctionCount { .. } | Step::RaiseUplink { .. } | Step::SetUplinkMtu { .. }
+        )));
+    }
+}
+
+#[test]
+fn functions_of_an_igb_card_are_interfaces_or_for_vfio() {
+    let (mut fake, mut before) = (Fake::igb(), Before::default());
+    let pools = |nets, functions| {
+        card(4, vec![pool("nets", nets, Attach::Netdev), pool("vms", functions, Attach::Vfio)])
+    };
+    converge(&pools(0..=1, 2..=3), &mut fake, &mut before);
+    let drivers = |fake: &mut Fake| -> Vec<_> {
+        fake.card().functions.iter().map(|f| f.driver.clone().unwrap_or_default()).collect()
+    };
+    assert_eq!(drivers(&mut fake), ["igbvf", "igbvf", "vfio-pci", "vfio-pci"]);
+    assert!(!fake.observed.modules.contains("vdpa"), "nothing of vDPA is loaded");
+    // one function less in either: no driver has those any more
+    converge(&pools(0..=0, 2..=2), &mut fake, &mut before);
+    assert_eq!(drivers(&mut fake), ["igbvf", "", "vfio-pci", ""]);
+}
+
+#[test]
+fn functions_that_were_there_get_their_drivers_back() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    fake.card().drivers_autoprobe = true;
+    fake.apply(&Step::SetFunctionCount { pf: pf(), count: 3 }).unwrap();
+    let at_first = fake.card().functions.clone();
+    let wish = card(3, vec![pool("a", 0..=0, Attach::Vfio), pool("b", 1..=1, Attach::VhostVdpa)]);
+    converge(&wish, &mut fake, &mut before);
+    is_so(&mut fake, 0, Attach::Vfio);
+    assert_eq!(before.parents[crate::fake::PF].functions[&0].as_deref(), Some("virtio-pci"));
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!(fake.card().functions, at_first);
+    assert_eq!(before, Before { vdpa_autoprobe: before.vdpa_autoprobe, ..Before::default() });
+}
+
+#[test]
+fn a_driver_that_somebody_else_bound_stays_where_no_pool_is() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    converge(&card(2, vec![pool("a", 0..=0, Attach::Netdev)]), &mut fake, &mut before);
+    fake.apply(&Step::LoadModule("vfio_pci")).unwrap();
+    fake.apply(&crate::fake::bind(1, Attach::Vfio)).unwrap();
+    converge(&card(2, vec![pool("a", 0..=0, Attach::VhostVdpa)]), &mut fake, &mut before);
+    assert_eq!(fake.card().functions[1].driver.as_deref(), Some("vfio-pci"));
+}
+
+#[test]
+fn a_function_that_vfio_cannot_have_is_refused_and_its_neighbours_are_not() {
+    let (mut fake, mut before) = (Fake::with_functions(3), Before::default());
+    fake.card().functions[0].iommu_group = None;
+    fake.card().functions[1].iommu_sharers = vec![pf()];
+    let wish = card(3, vec![pool("a", 0..=2, Attach::Vfio)]);
+    converge(&wish, &mut fake, &mut before);
+    assert_eq!(fake.card().functions[2].driver.as_deref(), Some("vfio-pci"));
+    assert_eq!(fake.card().functions[0].driver, None);
+    let refusals = plan_of(&wish, &fake, &before).refusals;
+    for (refusal, words) in refusals.iter().zip(["in no IOMMU group", "shares IOMMU group 1"]) {
+        assert_eq!(refusal.reason, Reason::AttachUnsupported);
+        assert!(refusal.message.contains(words), "{}", refusal.message);
+    }
+    assert_eq!(refusals.len(), 2);
+}
+
+/// What speaks for the node's traffic on the interface of function 0.
+fn carries(fake: &mut Fake, traffic: Traffic) {
+    let function = &mut fake.card().functions[0];
+    let on_it = function.vdpa.iter_mut().flat_map(|device| &mut device.netdevs);
+    let netdevs = function.netdevs.iter_mut().chain(on_it);
+    netdevs.for_each(|netdev| netdev.traffic = vec![traffic.clone()]);
+}
+
+/// The node's own address is on a function's interface: what the host keeps may have it.
+#[test]
+fn an_interface_of_the_nodes_is_left_to_it() {
+    let wish = |kind| card(1, vec![pool("a", 0..=0, kind)]);
+    for attach in [Attach::Netdev, Attach::VirtioVdpa, Attach::Host] {
+        let (mut fake, mut before) = (Fake::new(), Before::default());
+        converge(&wish(attach), &mut fake, &mut before);
+        carries(&mut fake, Traffic::DefaultRoute { table: 254 });
+        let same = plan_of(&wish(attach), &fake, &before);
+        assert_eq!((same.steps, same.refusals.is_empty()), (vec![], attach == Attach::Host));
+        for other in [wish(Attach::VhostVdpa), wish(Attach::Vfio), card(2, vec![]), card(1, vec![])]
+        {
+            let plan = plan_of(&other, &fake, &before);
+            let touched = |planned: &Planned| {
+                planned.function.is_some() || matches!(planned.step, Step::SetFunctionCount { .. })
+            };
+            assert!(!plan.steps.iter().any(touched), "{:?}", plan.steps);
+            assert_eq!(plan.refusals[0].reason, Reason::CarriesNodeTraffic);
+        }
+        // netlink was asked before the interface came back from a pod
+        carries(&mut fake, Traffic::NotSeen);
+        assert_eq!(plan_of(&wish(attach), &fake, &before), Plan::default());
+        let other = plan_of(&wish(Attach::Vfio), &fake, &before);
+        assert_eq!(other.refusals[0].reason, Reason::CarriesNodeTraffic);
+    }
+}
+
+#[test]
+fn a_simulator_has_no_functions_to_attach() {
+    let name = ParentName::Simulator("vdpasim_net".into());
+    let pools = vec![pool("a", 0..=0, Attach::Vfio)];
+    let parent = Parent { name, identity: None, mtu: None, count: 1, pools };
+    let plan = plan_of(
+        &Wanted { parents: vec![parent], refusals: vec![] },
+        &Fake::new(),
+        &Before::default(),
+    );
+    assert_eq!((plan.steps.len(), plan.refusals[0].reason), (0, Reason::AttachUnsupported));
+    let words = "vdpasim_net: pool a: attach vfio: it can do vhost-vdpa, virtio-vdpa, host (its";
+    assert!(plan.refusals[0].message.starts_with(words), "{}", plan.refusals[0].message);
+}
+
 fn any(random: &mut fastrand::Rng) -> Wanted {
     if random.u8(0..8) == 0 {
         return Wanted::default();
@@ -264,9 +484,9 @@ fn any(random: &mut fastrand::Rng) -> Wanted {
     let mut next = 0;
     while next < u32::from(count) {
         let last = random.u32(next..u32::from(count));
-        let attach = *random.choice(&[Attach::VhostVdpa, Attach::VirtioVdpa]).unwrap();
+        let attach = *random.choice(&Attach::ALL).unwrap();
         let mut new = pool(&format!("p{next}"), next..=last, attach);
-        if random.bool() {
+        if random.bool() && attach.by_vdpa() {
             new.settings.features = Some("MAC,VERSION_1".parse().unwrap());
         }
         if random.u8(0..4) > 0 {

@@ -3,6 +3,7 @@ use ringway_kernel::inventory::VdpaFamily;
 
 use super::*;
 use crate::before::Before;
+use crate::cards;
 use crate::fake::{Fake, pf};
 use crate::reconcile::{Gate, reconcile};
 use crate::step::Step;
@@ -10,13 +11,16 @@ use crate::wanted::{Parent, Refusal, Settings, Wanted};
 
 /// A node with one function that is as wanted, and the report about it.
 fn world() -> (Fake, Wanted, Report) {
+    world_of(Fake::new(), Attach::VhostVdpa)
+}
+
+fn world_of(mut fake: Fake, attach: Attach) -> (Fake, Wanted, Report) {
     let name = ParentName::Pci(pf());
-    let resource = "ringway.dev/vms".parse().unwrap();
-    let (attach, settings) = (Attach::VhostVdpa, Settings::default());
+    let resource = (attach != Attach::Host).then(|| "ringway.dev/vms".parse().unwrap());
+    let settings = Settings::default();
     let pool = Pool { name: "vms".into(), resource, range: 0..=0, attach, settings };
     let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![pool] };
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
-    let mut fake = Fake::new();
     let go = |_: &_, _: &_| Gate::Go(vec![]);
     let report =
         reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
@@ -28,7 +32,46 @@ fn check(change: impl Fn(&mut Report, &mut VdpaDevice), expected: Standing) {
     let mut device = report.observed.inventory.parents[0].functions[0].vdpa[0].clone();
     change(&mut report, &mut device);
     let (parent, pool) = (&wanted.parents[0].name, &wanted.parents[0].pools[0]);
-    assert_eq!(standing(&report, parent, 0, pool, Some(&device)), expected);
+    let seen = Seen { vdpa: Some(&device), ..Seen::default() };
+    assert_eq!(standing(&report, parent, 0, pool, seen), expected);
+}
+
+/// The same for a function that is attached itself.
+fn check_function(
+    fake: Fake,
+    attach: Attach,
+    change: impl Fn(&mut VirtualFunction),
+    expected: Standing,
+) {
+    let (fake, wanted, report) = world_of(fake, attach);
+    let mut function = fake.observed.inventory.parents[0].functions[0].clone();
+    change(&mut function);
+    let (parent, pool) = (&wanted.parents[0].name, &wanted.parents[0].pools[0]);
+    let card = cards::card(fake.observed.inventory.parents[0].driver.as_deref());
+    let seen = Seen { card, function: Some(&function), vdpa: None };
+    assert_eq!(standing(&report, parent, 0, pool, seen), expected, "{attach:?}");
+}
+
+#[test]
+fn a_function_that_is_attached_itself_needs_its_driver_and_what_that_makes() {
+    use Standing::AsWanted;
+    let failed = |why: &str| Standing::Failed(why.into());
+    check_function(Fake::igb(), Attach::Netdev, |_| (), AsWanted);
+    check_function(Fake::igb(), Attach::Vfio, |_| (), AsWanted);
+    // it is in a pod
+    check_function(Fake::igb(), Attach::Netdev, |f| f.netdevs.clear(), AsWanted);
+    check_function(Fake::new(), Attach::Netdev, |f| f.netdevs.clear(), AsWanted);
+    let no_interface = |f: &mut VirtualFunction| {
+        f.netdevs.clear();
+        f.virtio_driver = None;
+    };
+    let words = "virtio_net has made no interface of it";
+    check_function(Fake::new(), Attach::Netdev, no_interface, failed(words));
+    let unbound = |f: &mut VirtualFunction| f.driver = None;
+    check_function(Fake::igb(), Attach::Netdev, unbound, failed("it is not bound to igbvf"));
+    check_function(Fake::igb(), Attach::Vfio, unbound, failed("it is not bound to vfio-pci"));
+    let words = "vfio has no character device for its IOMMU group";
+    check_function(Fake::igb(), Attach::Vfio, |f| f.vfio = None, failed(words));
 }
 
 fn left(report: &mut Report, function: Option<u32>, module: &'static str, wait: &str) {
@@ -103,6 +146,80 @@ fn pools_of_any_state_can_be_written_and_read() {
     let (_, wanted, mut report) = world();
     report.observed.inventory.vdpa_family = VdpaFamily::Unknown("no answer".into());
     assert_eq!(crate::offer::pools("n", &wanted, &report, &Default::default(), None), None);
+}
+
+/// Of each kind, with an interface here and one in a pod.
+#[test]
+fn pools_tell_what_functions_are() {
+    use ringway_node::pools::Attach as Offered;
+    let pools = |wanted: &Wanted, report: &Report, last: Option<&_>| {
+        crate::offer::pools("n", wanted, report, &Default::default(), last).unwrap()
+    };
+    for (attach, expected) in [
+        (Attach::Netdev, Some(Offered::Netdev)),
+        (Attach::Vfio, Some(Offered::Vfio)),
+        (Attach::VhostVdpa, Some(Offered::VhostVdpa)),
+        (Attach::VirtioVdpa, Some(Offered::VirtioVdpa)),
+        (Attach::Host, None),
+    ] {
+        let (_, wanted, mut report) = world_of(Fake::new(), attach);
+        let found = pools(&wanted, &report, None);
+        assert_eq!(found.pools.first().map(|pool| pool.attach), expected);
+        let Some(pool) = found.pools.first() else { continue };
+        let device = pool.devices[0].clone();
+        assert_eq!(device.state, ringway_node::pools::State::Ready);
+        assert_eq!(device.vdpa.is_some(), attach.by_vdpa());
+        assert_eq!(device.pci_address.unwrap().to_string(), "0000:01:00.1");
+        assert_eq!(device.mtu.is_some(), attach == Attach::Netdev);
+        report.observed.inventory.parents[0].functions[0].netdevs.clear();
+        assert_eq!(pools(&wanted, &report, Some(&found)), found, "in a pod it is what it was");
+    }
+}
+
+/// A pod may have what the host shall keep: it is listed until its interface is back.
+#[test]
+fn what_the_host_shall_keep_is_listed_until_it_has_it() {
+    let (_, mut wanted, mut report) = world_of(Fake::new(), Attach::VirtioVdpa);
+    let pools = |wanted: &Wanted, report: &Report, last: Option<&_>| {
+        crate::offer::pools("n", wanted, report, &Default::default(), last).unwrap()
+    };
+    let last = pools(&wanted, &report, None);
+    let pool = &mut wanted.parents[0].pools[0];
+    (pool.attach, pool.resource) = (Attach::Host, None);
+    assert_eq!(pools(&wanted, &report, Some(&last)).pools, []);
+    report.observed.inventory.parents[0].functions[0].vdpa[0].netdevs.clear();
+    let kept = pools(&wanted, &report, Some(&last));
+    assert_eq!(kept.pools[0].devices[0].state, ringway_node::pools::State::Draining);
+}
+
+/// Of a function that no pool has any more, whether it is listed depends on its user.
+#[test]
+fn a_function_that_nobody_wants_stays_listed_while_it_may_have_a_user() {
+    for attach in [Attach::Netdev, Attach::Vfio] {
+        let (_, mut wanted, mut report) = world_of(Fake::igb(), attach);
+        let pools = |wanted: &Wanted, report: &Report, last: Option<&_>| {
+            crate::offer::pools("n", wanted, report, &Default::default(), last).unwrap()
+        };
+        let last = pools(&wanted, &report, None);
+        let parent = wanted.parents.remove(0);
+        assert_eq!(pools(&wanted, &report, Some(&last)).pools, [], "free, and nothing is left");
+        let refusal = Refusal {
+            parent: parent.name.to_string(),
+            function: None,
+            reason: Reason::Invalid,
+            message: "x".into(),
+        };
+        wanted.refusals.push(refusal);
+        assert_eq!(pools(&wanted, &report, Some(&last)), last, "a refused parent is left alone");
+        wanted.refusals.clear();
+        left(&mut report, Some(0), "x", "held");
+        let kept = pools(&wanted, &report, Some(&last));
+        assert_eq!(kept.pools[0].devices.len(), 1, "a step is left for it");
+        report.plan.steps.clear();
+        report.observed.inventory.parents[0].functions[0].netdevs.clear();
+        let elsewhere = pools(&wanted, &report, Some(&last)).pools.len();
+        assert_eq!(elsewhere, usize::from(attach == Attach::Netdev));
+    }
 }
 
 /// What no pool has any more is listed until it is gone, for the pod that may hold it.

@@ -9,7 +9,7 @@ use crate::wanted::{Pool, Settings};
 fn wanted() -> Wanted {
     let pool = |name: &str, range, attach| Pool {
         name: name.into(),
-        resource: format!("ringway.dev/{name}").parse().unwrap(),
+        resource: Some(format!("ringway.dev/{name}").parse().unwrap()),
         range,
         attach,
         settings: Settings::default(),
@@ -113,7 +113,7 @@ fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {
         count: 1,
         pools: vec![Pool {
             name: "sims".into(),
-            resource: "ringway.dev/sims".parse().unwrap(),
+            resource: Some("ringway.dev/sims".parse().unwrap()),
             range: 0..=0,
             attach: Attach::VirtioVdpa,
             settings: Settings::default(),
@@ -151,7 +151,6 @@ fn what_is_wrong_with_several_parents_is_told_once_and_names_each() {
     wanted
         .parents
         .push(Parent { name: ParentName::of("0000:02:00.0"), ..wanted.parents[0].clone() });
-    wanted.parents[1].pools.clear();
     wanted.refusals.push(crate::wanted::Refusal {
         parent: "0000:03:00.0".into(),
         function: None,

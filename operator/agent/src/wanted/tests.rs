@@ -3,7 +3,7 @@ use super::*;
 fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
     PoolSpec {
         name: name.into(),
-        resource: format!("ringway.dev/{resource}"),
+        resource: (attach != Attach::Host).then(|| format!("ringway.dev/{resource}")),
         range: range.into(),
         attach,
         vdpa: None,
@@ -27,13 +27,15 @@ fn a_sound_spec_becomes_values() {
     let spec = parent(vec![
         pool("vms", "vms", "0-1", Attach::VhostVdpa),
         pool("pods", "pods", "3", Attach::VirtioVdpa),
+        pool("ours", "", "2", Attach::Host),
     ]);
     let wanted = Wanted::of(&spec);
     assert_eq!(wanted.refusals, []);
     let parent = &wanted.parents[0];
     assert_eq!(parent.name, ParentName::Pci("0000:01:00.0".parse().unwrap()));
     assert_eq!(parent.pool(1).unwrap().name, "vms");
-    assert_eq!(parent.pool(2), None);
+    assert_eq!(parent.pool(2).unwrap().resource, None);
+    assert_eq!(parent.pool(4), None);
     assert_eq!(parent.pool(3).unwrap().range, 3..=3);
 }
 
@@ -41,6 +43,10 @@ fn a_sound_spec_becomes_values() {
 fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
     let mut features = pool("a", "a", "0", Attach::VhostVdpa);
     features.vdpa = Some(VdpaSettings { features: Some("MAC,WINGS".into()), ..Default::default() });
+    let mut settings = pool("a", "a", "0", Attach::Netdev);
+    settings.vdpa = Some(VdpaSettings { mtu: Some(9000), ..Default::default() });
+    let kept = PoolSpec { attach: Attach::Host, ..pool("a", "a", "0", Attach::Vfio) };
+    let nameless = PoolSpec { attach: Attach::Vfio, ..pool("a", "", "0", Attach::Host) };
     let cases = [
         (vec![pool("a", "a", "3-1", Attach::VhostVdpa)], Reason::Invalid, "range \"3-1\""),
         (
@@ -62,6 +68,9 @@ fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
             "one resource, one attach kind",
         ),
         (vec![features], Reason::Invalid, "WINGS"),
+        (vec![settings], Reason::Invalid, "pool a: attach \"netdev\": makes no vDPA device"),
+        (vec![kept], Reason::Invalid, "resource \"ringway.dev/a\": attach host serves none"),
+        (vec![nameless], Reason::Invalid, "resource \"\": attach vfio serves one"),
     ];
     for (pools, reason, words) in cases {
         let wanted = Wanted::of(&parent(pools));

@@ -96,6 +96,31 @@ fn a_policy_becomes_a_spec() {
 }
 
 #[test]
+fn what_the_host_keeps_has_no_resource_and_a_kind_must_be_possible() {
+    let able = |parents: &mut Value| {
+        parents[0]["attach"] = json!(["netdev", "host"]);
+        parents[0]["attachReason"] = json!("no vfio: no IOMMU");
+    };
+    let spec = |second: &str| {
+        json!({"pools": [
+            {"name": "ours", "range": "0-1", "attach": "host"},
+            {"name": "nets", "resource": "nets", "range": "2-3", "attach": second},
+        ]})
+    };
+    let rendered = on_one_node(&[policy("edge", spec("netdev"))], &devices(able));
+    assert_eq!(
+        serde_json::to_value(&rendered.specs["a"].parents[0].pools).unwrap(),
+        json!([
+            {"name": "ours", "range": "0-1", "attach": "host"},
+            {"name": "nets", "resource": "ringway.dev/nets", "range": "2-3", "attach": "netdev"},
+        ])
+    );
+    let rendered = on_one_node(&[policy("edge", spec("vfio"))], &devices(able));
+    let words = ["pool nets: attach vfio: it can do netdev, host (no vfio: no IOMMU)"];
+    found(&rendered, "edge", Reason::AttachUnsupported, &words);
+}
+
+#[test]
 fn a_simulator_needs_no_status() {
     let sim = policy(
         "sim",

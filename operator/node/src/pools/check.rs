@@ -70,8 +70,12 @@ fn check_attach(attach: Attach, device: &Device, at: &dyn Fn(&str) -> String) ->
             let bound = driver == Some(Driver::VirtioVdpa);
             rule(bound, at("vdpa.driver"), &driver, "virtio_vdpa when ready in its pool")
         }
+        Attach::Vfio => {
+            let address = &device.pci_address;
+            rule(address.is_some(), at("pciAddress"), address, "present when ready in its pool")
+        }
         // A subfunction has no PCI address: its id is all there is.
-        Attach::Netdev | Attach::Vfio | Attach::Host => Ok(()),
+        Attach::Netdev => Ok(()),
     }
 }
 

@@ -76,6 +76,7 @@ fn a_wrong_value_is_named_with_its_field() {
     const D: &str = "/pools/0/devices/0";
     let cases = [
         ("/pools/0/attach", json!("magic"), "field pools[0].attach", "magic"),
+        ("/pools/0/attach", json!("host"), "field pools[0].attach", "host"),
         ("/pools/0/resource", json!("a/b"), "field pools[0].resource", "\"a/b\""),
         ("/pools/0/name", json!(""), "field pools[0].name", "\"\""),
         ("/pools/1/resource", json!("ringway.dev/vm-rings"), "pools[1].attach", "virtio-vdpa"),
@@ -106,6 +107,16 @@ fn a_wrong_value_is_named_with_its_field() {
         let error = chain(&parse(&with(pointer, value.clone())).unwrap_err());
         assert!(error.contains(field) && error.contains(told), "{pointer} = {value}: {error}");
     }
+}
+
+#[test]
+fn a_ready_function_for_vfio_has_an_address() {
+    let vfio = with("/pools/0/attach", json!("vfio"));
+    parse(&vfio).unwrap();
+    let mut without = vfio;
+    without["pools"][0]["devices"][0].as_object_mut().unwrap().remove("pciAddress");
+    let error = chain(&parse(&without).unwrap_err());
+    assert!(error.contains("field pools[0].devices[0].pciAddress is null"), "{error}");
 }
 
 #[test]

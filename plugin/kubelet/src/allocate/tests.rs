@@ -1,6 +1,8 @@
 use super::*;
 use crate::error::chain;
-use crate::testing::{VHOST, VIRTIO, offer, resource};
+use crate::look::Presence;
+use crate::offer::offers;
+use crate::testing::{self, VHOST, VIRTIO, offer, resource};
 
 fn ids(ids: &[&str]) -> Vec<DeviceId> {
     ids.iter().map(|id| id.parse().unwrap()).collect()
@@ -30,6 +32,24 @@ fn a_device_without_a_node_comes_by_name_only() {
     let answer = answer(&resource(VIRTIO), Some(&offer(VIRTIO)), &ids(&["0000:01:00.3"])).unwrap();
     assert!(answer.cdi_devices.is_empty() && answer.devices.is_empty());
     assert_eq!(answer.envs["PCIDEVICE_RINGWAY_DEV_POD_RINGS"], "0000:01:00.3");
+}
+
+#[test]
+fn a_function_for_vfio_comes_by_cdi_and_an_interface_by_name_only() {
+    let answer_of = |attach, driver: &str| {
+        let (device, mut sighting) = testing::function(1);
+        sighting.function = Some(Presence::Bound(driver.to_owned()));
+        let mut offers = offers(&testing::one(attach, device), |_| Ok(sighting.clone()));
+        let offer = offers.remove(&resource(VHOST));
+        answer(&resource(VHOST), offer.as_ref(), &ids(&["0000:01:00.1"])).unwrap()
+    };
+    let vfio = answer_of(Attach::Vfio, "vfio-pci");
+    assert_eq!(vfio.cdi_devices[0].name, "ringway.dev/vm-rings=0000:01:00.1");
+    let info = &vfio.envs["PCIDEVICE_RINGWAY_DEV_VM_RINGS_INFO"];
+    assert!(info.contains(r#""dev-mount":"/dev/vfio/41","mount":"/dev/vfio/vfio""#), "{info}");
+    let netdev = answer_of(Attach::Netdev, "igbvf");
+    assert!(netdev.cdi_devices.is_empty() && netdev.devices.is_empty());
+    assert_eq!(netdev.envs["PCIDEVICE_RINGWAY_DEV_VM_RINGS"], "0000:01:00.1");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::testing::{VHOST, VIRTIO, offer, offers, one, resource, vdpa_device};
+use crate::offer::offers as offers_of;
+use crate::testing::{VHOST, VIRTIO, function, offer, offers, one, resource, vdpa_device};
 use ringway_node::pools::Attach;
 use serde_json::{Value, json};
 
@@ -57,9 +58,25 @@ fn a_draining_device_stays_for_the_pod_that_holds_it() {
 #[test]
 fn a_device_without_its_node_is_left_out() {
     let mut offer = offer(VHOST);
-    offer.items[0].node = None;
+    offer.items[0].nodes.clear();
     let spec = spec(&resource(VHOST), &offer, None).unwrap();
     assert_eq!(json(&spec)["devices"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn nodes_of_vfio_keep_their_paths() {
+    let (device, sighting) = function(1);
+    let offers = offers_of(&one(Attach::Vfio, device), |_| Ok(sighting.clone()));
+    let hook = Path::new("/opt/cni/bin/ringway");
+    let spec = json(&spec(&resource(VHOST), &offers[&resource(VHOST)], Some(hook)).unwrap());
+    let node =
+        |path: &str| json!({"path": path, "hostPath": path, "fileMode": 438, "permissions": "rw"});
+    assert_eq!(
+        spec["devices"],
+        json!([{"name": "0000:01:00.1", "containerEdits": {
+            "deviceNodes": [node("/dev/vfio/vfio"), node("/dev/vfio/41")]}}])
+    );
+    assert_eq!(spec["containerEdits"]["hooks"][0]["args"][2], "memlock");
 }
 
 #[test]

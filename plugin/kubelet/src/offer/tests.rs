@@ -101,13 +101,13 @@ fn a_vhost_device_needs_function_driver_and_node() {
     );
     check(
         &pools,
-        with(&|s| s.node = Some(Node::Absent("vhost-vdpa-4".to_owned()))),
-        Some("vhost-vdpa node vhost-vdpa-4 is not in /dev"),
+        with(&|s| s.nodes = vec![Node::Absent("vhost-vdpa-4".to_owned())]),
+        Some("node vhost-vdpa-4 is not in /dev"),
     );
     check(
         &pools,
-        with(&|s| s.node = None),
-        Some("vhost-vdpa node of vdpa device vdpa:0000:01:00.1 is not in /dev"),
+        with(&|s| s.nodes.clear()),
+        Some("node of vdpa device vdpa:0000:01:00.1 is not in /dev"),
     );
     check(&pools, Err("read x: denied".to_owned()), Some("read x: denied"));
 }
@@ -126,23 +126,15 @@ fn a_virtio_device_needs_its_driver() {
 
 #[test]
 fn a_netdev_function_needs_a_network_driver() {
-    let mut device = vdpa_device(1, "vhost_vdpa");
-    device.as_object_mut().unwrap().remove("vdpa");
-    let pools = one(Attach::Netdev, device);
-    let sighting = |function| Ok(Sighting { function, vdpa: None, node: None });
+    let pools = one(Attach::Netdev, testing::function(1).0);
+    let sighting = |function| Ok(Sighting { function, vdpa: None, nodes: vec![] });
     check(&pools, sighting(bound("igbvf")), None);
-    check(
-        &pools,
-        sighting(None),
-        Some(
-            "attach netdev without a pci address is not served by this version of the device plugin",
-        ),
-    );
-    check(
-        &pools,
-        sighting(bound("vfio-pci")),
-        Some("pci function 0000:01:00.1 is bound to vfio-pci, not to a network driver"),
-    );
+    check(&pools, sighting(None), Some("pci function 0000:01:00.1 has no pci address"));
+    for driver in ["vfio-pci", "vp-vdpa"] {
+        let words =
+            format!("pci function 0000:01:00.1 is bound to {driver}, not to a network driver");
+        check(&pools, sighting(bound(driver)), Some(&words));
+    }
     check(
         &pools,
         sighting(Some(Presence::Unbound)),
@@ -151,12 +143,17 @@ fn a_netdev_function_needs_a_network_driver() {
 }
 
 #[test]
-fn kinds_not_served_yet_are_offered_as_unhealthy() {
-    for attach in [Attach::Vfio, Attach::Host] {
-        let pools = one(attach, vdpa_device(1, "vhost_vdpa"));
-        let offers = testing::offers(&pools);
-        assert_eq!(offers[&resource(VHOST)].list()[0].health, "Unhealthy");
-    }
+fn a_function_for_vfio_needs_its_driver_and_every_node() {
+    let (device, good) = testing::function(1);
+    let pools = one(Attach::Vfio, device);
+    check(&pools, Ok(good.clone()), None);
+    let words = "pci function 0000:01:00.1 is bound to igbvf, not to vfio-pci";
+    check(&pools, Ok(Sighting { function: bound("igbvf"), ..good.clone() }), Some(words));
+    let mut absent = good.clone();
+    absent.nodes[0] = Node::Absent("vfio/vfio".to_owned());
+    check(&pools, Ok(absent), Some("node vfio/vfio is not in /dev"));
+    let words = "node of pci function 0000:01:00.1 is not in /dev";
+    check(&pools, Ok(Sighting { nodes: vec![], ..good }), Some(words));
 }
 
 #[test]
@@ -164,7 +161,7 @@ fn a_draining_device_keeps_its_node() {
     let mut pools = pools();
     pools.pools[0].devices[0].state = State::Draining;
     let item = &testing::offers(&pools)[&resource(VHOST)].items[0];
-    assert_eq!(item.node.as_deref(), Some("vhost-vdpa-10"));
+    assert_eq!(item.nodes, ["vhost-vdpa-10"]);
     assert!(item.unusable.is_some());
 }
 

@@ -41,6 +41,27 @@ async fn a_vhost_device_is_a_cdi_name_and_a_virtio_device_an_id() {
 }
 
 #[tokio::test]
+async fn functions_are_handed_out_as_interfaces_and_for_vfio() {
+    let (mut node, kubelet, _plugin) = started().await;
+    node.offer_functions();
+    kubelet.healthy("ringway.dev/nets", &["0000:01:00.4"]).await;
+    kubelet.healthy("ringway.dev/functions", &["0000:01:00.5"]).await;
+    let nets = kubelet.allocate("ringway.dev/nets", &["0000:01:00.4"]).await.unwrap();
+    assert!(nets.cdi_devices.is_empty() && nets.devices.is_empty());
+    let functions = kubelet.allocate("ringway.dev/functions", &["0000:01:00.5"]).await.unwrap();
+    assert_eq!(functions.cdi_devices[0].name, "ringway.dev/functions=0000:01:00.5");
+    let info: Value =
+        serde_json::from_str(&functions.envs["PCIDEVICE_RINGWAY_DEV_FUNCTIONS_INFO"]).unwrap();
+    assert_eq!(info["0000:01:00.5"]["vfio"]["dev-mount"], "/dev/vfio/12");
+    let spec = node.json("cdi/ringway.dev-functions.json");
+    let nodes = &spec["devices"][0]["containerEdits"]["deviceNodes"];
+    assert_eq!(nodes[1]["hostPath"], "/dev/vfio/12");
+    assert!(!node.path("cdi/ringway.dev-nets.json").exists());
+    let info = node.json("devinfo/dp/ringway.dev-functions-0000:01:00.5-device.json");
+    assert_eq!(info["pci"]["pci-address"], "0000:01:00.5");
+}
+
+#[tokio::test]
 async fn ids_that_are_not_of_the_resource_are_refused() {
     let (_node, kubelet, _plugin) = started().await;
     refused(&kubelet, "0000:01:00.7", Code::NotFound, "is not in its pools").await;

@@ -20,6 +20,8 @@ const CARD: &str = "
     0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 vhost=0
     0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 vhost=1
     0000:01:00.3 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.3 virtio=3
+    0000:01:00.4 vf-of=0000:01:00.0 virtio-pci net=eth4
+    0000:01:00.5 vf-of=0000:01:00.0 vfio-pci iommu=12 vfio=0
 ";
 
 /// The node, whose pools are two vhost devices (`.1`, `.2`) and one virtio device (`.3`).
@@ -94,6 +96,28 @@ impl Node {
     pub(crate) fn change_pools(&mut self, change: impl FnOnce(&mut Value)) {
         change(&mut self.pools["pools"]);
         self.write_pools();
+    }
+
+    /// Adds a pool with an interface (`.4`) and one with a function for vfio (`.5`), whose nodes are
+    /// the host's `/dev/null`.
+    pub(crate) fn offer_functions(&mut self) {
+        for (node, sys) in [("12", "vfio/12"), ("vfio", "misc/vfio")] {
+            let path = self.path(&format!("dev/vfio/{node}"));
+            std::fs::remove_file(&path).unwrap();
+            symlink("/dev/null", path).unwrap();
+            self.tree.write(&format!("sys/class/{sys}/dev"), "1:3\n");
+        }
+        let function = |n| {
+            let mut function = device(n, "");
+            function.as_object_mut().unwrap().remove("vdpa");
+            function
+        };
+        let pool = |name: &str, attach: &str, n| {
+            json!({"name": name, "resource": format!("ringway.dev/{name}"), "attach": attach,
+                   "devices": [function(n)]})
+        };
+        let more = [pool("nets", "netdev", 4), pool("functions", "vfio", 5)];
+        self.change_pools(|pools| pools.as_array_mut().unwrap().extend(more));
     }
 
     /// Puts text into `pools.json`.
