@@ -12,8 +12,10 @@ pub mod args;
 pub mod before;
 pub mod cards;
 pub mod cli;
+pub mod cluster;
 pub mod drain;
 pub mod files;
+mod follow;
 pub mod holders;
 pub mod host;
 pub mod kubelet;
@@ -22,11 +24,14 @@ pub mod node;
 pub mod offer;
 pub mod plan;
 pub mod reconcile;
+mod say;
 pub mod serve;
 pub mod standing;
 pub mod status;
 pub mod step;
 pub mod wanted;
+pub mod wish;
+mod work;
 
 #[cfg(test)]
 mod fake;
