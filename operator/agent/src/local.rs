@@ -83,11 +83,11 @@ fn finish(report: &Report) -> Result<()> {
     if !problems.is_empty() {
         bail!(
             "{} steps done, not everything is as wanted:\n  - {}",
-            report.done,
+            report.done.len(),
             problems.join("\n  - ")
         );
     }
-    print(&format!("{} steps done, everything is as wanted\n", report.done))
+    print(&format!("{} steps done, everything is as wanted\n", report.done.len()))
 }
 
 /// One agent per node: two would undo each other's work.

@@ -1,6 +1,5 @@
 //! `run`: makes the node what its NodeDevices object asks for, round by round, and says how it is.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,23 +9,23 @@ use anyhow::{Context, Result};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ringway_api::node_devices::NodeDevicesStatus;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::args::Run;
 use crate::cluster::Cluster;
 use crate::drain::{Draining, GRACE};
+use crate::events::{self, publish};
 use crate::files::Files;
 use crate::follow::{Followed, follow, replace};
 use crate::host::Host;
 use crate::kubelet;
 use crate::local;
-use crate::reconcile::Report;
+use crate::news::{Kind, News, Told};
 use crate::say::say;
 use crate::status;
-use crate::wanted::Wanted;
 use crate::wish::Wish;
-use crate::work::{World, work};
+use crate::work::{Done, World, work};
 
 /// A round that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
@@ -63,22 +62,26 @@ pub async fn serve(
         wish: watch::Sender::new(Wish::remembered(&files)),
         object: watch::Sender::new(None),
     };
+    let node = &args.node_name;
     let status = watch::Sender::new(None);
-    let (said, object) = (status.subscribe(), followed.object.subscribe());
+    let (send_news, news) = mpsc::channel(events::WAITING);
+    let (said, object) = (status.subscribe(), || followed.object.subscribe());
     let agent = Agent {
         host,
         files,
         kubelet: args.kubelet_dir.clone(),
         draining: Draining::default(),
         status,
-        refused: BTreeSet::new(),
+        told: Told::default(),
+        news: send_news,
         failed_rounds: 0,
         stopping: stopping.clone(),
     };
     let result = tokio::select! {
         result = agent.serve(followed.wish.subscribe(), args.resync) => result,
-        never = follow(cluster, &args.node_name, &followed) => match never {},
-        never = say(cluster, &args.node_name, said, object) => match never {},
+        never = follow(cluster, node, &followed) => match never {},
+        never = say(cluster, node, said, object()) => match never {},
+        never = publish(cluster, node, news, object()) => match never {},
         () = stopped => Ok(()),
     };
     stopping.store(true, Ordering::Relaxed);
@@ -92,8 +95,8 @@ struct Agent {
     draining: Draining,
     /// How the node is.
     status: watch::Sender<Option<NodeDevicesStatus>>,
-    /// Refusals that were logged.
-    refused: BTreeSet<String>,
+    told: Told,
+    news: mpsc::Sender<News>,
     /// How many rounds in a row had a step that failed.
     failed_rounds: u32,
     stopping: Arc<AtomicBool>,
@@ -128,11 +131,9 @@ impl Agent {
         loop {
             let wish = wishes.borrow_and_update().clone();
             let again = match self.round(wish.as_ref()).await {
-                Ok(after) => after.pause(resync),
+                Ok(done) => self.ended(wish.as_ref(), &done).pause(resync),
                 Err(error) => {
-                    let error = format!("{error:#}");
-                    error!(error, "this round failed");
-                    self.broken(wish.as_ref(), &error);
+                    self.broken(wish.as_ref(), &format!("{error:#}"));
                     RETRY
                 }
             };
@@ -143,11 +144,12 @@ impl Agent {
         }
     }
 
-    async fn round(&mut self, wish: Option<&Wish>) -> Result<After> {
-        let asked = Instant::now();
-        let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
-        let (wanted, report) = self.work(wish.cloned(), asked, view).await?;
-        self.log_refusals(&report);
+    /// Tells of a round that came to its end.
+    fn ended(&mut self, wish: Option<&Wish>, done: &Done) -> After {
+        let Done { wanted, report } = done;
+        for news in self.told.news(wish, report) {
+            self.hear(news);
+        }
         self.failed_rounds = match report.failures.is_empty() {
             true => 0,
             false => self.failed_rounds.saturating_add(1),
@@ -155,15 +157,31 @@ impl Agent {
         let generation = wish.and_then(|wish| wish.generation);
         self.tell(|last, now| {
             let last = last.map_or(&[][..], |last| &last.conditions);
-            status::status(generation, &wanted, &report, last, now)
+            status::status(generation, wanted, report, last, now)
         });
         let draining = !self.draining.devices().is_empty();
-        Ok(After { draining, failed_rounds: self.failed_rounds })
+        After { draining, failed_rounds: self.failed_rounds }
     }
 
-    fn broken(&self, wish: Option<&Wish>, error: &str) {
+    /// Tells of a round that broke off.
+    fn broken(&mut self, wish: Option<&Wish>, error: &str) {
+        error!(error, "this round failed");
+        if let Some(news) = self.told.broken(error) {
+            self.hear(news);
+        }
         let generation = wish.and_then(|wish| wish.generation);
         self.tell(|last, now| status::broken(generation, last, error, now));
+    }
+
+    /// Logs and publishes; what was done and what failed is in the log already.
+    fn hear(&self, news: News) {
+        match news.kind {
+            Kind::Refused => warn!(reason = news.reason, "{}", news.note),
+            Kind::Held => info!(reason = news.reason, "{}", news.note),
+            Kind::Repaired | Kind::Failed => {}
+        }
+        // with a full queue the API server has not answered for long: the conditions will tell
+        let _ = self.news.try_send(news);
     }
 
     /// Tells how the node is, from how it was.
@@ -173,25 +191,11 @@ impl Agent {
         replace(&self.status, Some(new));
     }
 
-    /// Each once, until it is gone.
-    fn log_refusals(&mut self, report: &Report) {
-        for refusal in &report.plan.refusals {
-            if !self.refused.contains(&refusal.message) {
-                let reason = refusal.reason.as_str();
-                warn!(parent = refusal.parent, reason, "{}", refusal.message);
-            }
-        }
-        self.refused = report.plan.refusals.iter().map(|r| r.message.clone()).collect();
-    }
-
-    /// The part that blocks, in a thread of its own.
-    async fn work(
-        &mut self,
-        wish: Option<Wish>,
-        asked: Instant,
-        view: Result<kubelet::View, String>,
-    ) -> Result<(Wanted, Report)> {
-        let (mut host, files) = (self.host.clone(), self.files.clone());
+    /// Asks kubelet who holds what, and then works in a thread of its own: that blocks.
+    async fn round(&mut self, wish: Option<&Wish>) -> Result<Done> {
+        let asked = Instant::now();
+        let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
+        let (mut host, files, wish) = (self.host.clone(), self.files.clone(), wish.cloned());
         let stopping = self.stopping.clone();
         let mut draining = std::mem::take(&mut self.draining);
         let (result, draining) = tokio::task::spawn_blocking(move || {

@@ -272,7 +272,7 @@ fn degraded(report: &Report) -> Why {
     Some((first?, words.collect::<Vec<_>>().join("; ")))
 }
 
-fn reason(error: &Error) -> Reason {
+pub(crate) fn reason(error: &Error) -> Reason {
     match error {
         Error::Module { .. } => Reason::ModuleMissing,
         Error::Deadline { .. } | Error::Stuck { .. } => Reason::CallStuck,

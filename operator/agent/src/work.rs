@@ -33,6 +33,15 @@ pub(crate) struct World<'a> {
     pub(crate) stopping: &'a AtomicBool,
 }
 
+/// What a round came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// What was wanted.
+    pub(crate) wanted: Wanted,
+    /// How the node is.
+    pub(crate) report: Report,
+}
+
 /// Does what may be done, and writes what the node then offers. Without a wish there is nothing to
 /// do, but the inventory is worth knowing.
 pub(crate) fn work(
@@ -41,7 +50,7 @@ pub(crate) fn work(
     wish: Option<&Wish>,
     world: &World<'_>,
     draining: &mut Draining,
-) -> Result<(Wanted, Report)> {
+) -> Result<Done> {
     if let Some(wish) = wish {
         wish.remember(files)?;
     }
@@ -71,7 +80,7 @@ pub(crate) fn work(
     if let Some(pools) = pools.filter(|_| wish.is_some()) {
         files.write_pools(pools)?;
     }
-    Ok((wanted, report))
+    Ok(Done { wanted, report })
 }
 
 /// The devices that somebody can have been given.

@@ -59,6 +59,13 @@ impl ApiServer {
         state.objects.iter().find(|(key, _)| written(key) == path).map(|(_, o)| o.clone())
     }
 
+    /// All objects of a collection, in order of namespace and name.
+    pub fn list(&self, collection: &str) -> Vec<Value> {
+        let state = self.state();
+        let objects = state.objects.iter().filter(|(key, _)| key.0 == collection);
+        objects.map(|(_, object)| object.clone()).collect()
+    }
+
     /// Removes an object.
     pub fn delete(&self, path: &str) {
         let mut state = self.state();
