@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -123,6 +124,10 @@ pub struct Run {
     /// How often the node is looked at without a reason, in seconds.
     #[arg(long, default_value = "30", value_parser = seconds)]
     pub resync: Duration,
+    /// Where to answer Prometheus's scrapes by HTTP, at /metrics, such as 127.0.0.1:9809; nowhere if
+    /// absent. Whoever reaches it can read the names of devices and what they count.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_address: Option<SocketAddr>,
 }
 
 /// Where the node's file systems are: in a container they may be mounted elsewhere.

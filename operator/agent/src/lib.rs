@@ -21,6 +21,7 @@ pub mod holders;
 pub mod host;
 pub mod kubelet;
 pub mod local;
+mod metrics;
 mod news;
 pub mod node;
 pub mod offer;

@@ -21,6 +21,7 @@ use crate::follow::{Followed, follow, replace};
 use crate::host::Host;
 use crate::kubelet;
 use crate::local;
+use crate::metrics::{self, Metrics};
 use crate::news::{Kind, News, Told};
 use crate::say::say;
 use crate::status;
@@ -62,7 +63,8 @@ pub async fn serve(
         wish: watch::Sender::new(Wish::remembered(&files)),
         object: watch::Sender::new(None),
     };
-    let node = &args.node_name;
+    let (node, metrics, stuck) =
+        (&args.node_name, Arc::new(Metrics::default()), host.stuck.clone());
     let status = watch::Sender::new(None);
     let (send_news, news) = mpsc::channel(events::WAITING);
     let (said, object) = (status.subscribe(), || followed.object.subscribe());
@@ -74,14 +76,22 @@ pub async fn serve(
         status,
         told: Told::default(),
         news: send_news,
+        metrics: metrics.clone(),
         failed_rounds: 0,
         stopping: stopping.clone(),
+    };
+    let scraped = async {
+        match args.metrics_address {
+            Some(address) => metrics::serve(address, &metrics, stuck).await,
+            None => std::future::pending().await,
+        }
     };
     let result = tokio::select! {
         result = agent.serve(followed.wish.subscribe(), args.resync) => result,
         never = follow(cluster, node, &followed) => match never {},
         never = say(cluster, node, said, object()) => match never {},
         never = publish(cluster, node, news, object()) => match never {},
+        never = scraped => match never {},
         () = stopped => Ok(()),
     };
     stopping.store(true, Ordering::Relaxed);
@@ -97,6 +107,7 @@ struct Agent {
     status: watch::Sender<Option<NodeDevicesStatus>>,
     told: Told,
     news: mpsc::Sender<News>,
+    metrics: Arc<Metrics>,
     /// How many rounds in a row had a step that failed.
     failed_rounds: u32,
     stopping: Arc<AtomicBool>,
@@ -130,10 +141,11 @@ impl Agent {
     ) -> Result<()> {
         loop {
             let wish = wishes.borrow_and_update().clone();
+            let begun = Instant::now();
             let again = match self.round(wish.as_ref()).await {
-                Ok(done) => self.ended(wish.as_ref(), &done).pause(resync),
+                Ok(done) => self.ended(wish.as_ref(), &done, begun.elapsed()).pause(resync),
                 Err(error) => {
-                    self.broken(wish.as_ref(), &format!("{error:#}"));
+                    self.broken(wish.as_ref(), &format!("{error:#}"), begun.elapsed());
                     RETRY
                 }
             };
@@ -145,8 +157,9 @@ impl Agent {
     }
 
     /// Tells of a round that came to its end.
-    fn ended(&mut self, wish: Option<&Wish>, done: &Done) -> After {
-        let Done { wanted, report } = done;
+    fn ended(&mut self, wish: Option<&Wish>, done: &Done, took: Duration) -> After {
+        let Done { wanted, report, pools } = done;
+        self.metrics.count(took, report, pools.as_ref());
         for news in self.told.news(wish, report) {
             self.hear(news);
         }
@@ -164,8 +177,9 @@ impl Agent {
     }
 
     /// Tells of a round that broke off.
-    fn broken(&mut self, wish: Option<&Wish>, error: &str) {
+    fn broken(&mut self, wish: Option<&Wish>, error: &str, took: Duration) {
         error!(error, "this round failed");
+        self.metrics.count_broken(took);
         if let Some(news) = self.told.broken(error) {
             self.hear(news);
         }

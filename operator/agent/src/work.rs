@@ -40,6 +40,8 @@ pub(crate) struct Done {
     pub(crate) wanted: Wanted,
     /// How the node is.
     pub(crate) report: Report,
+    /// What it offers; `None` if that cannot be known, or nobody has asked for anything.
+    pub(crate) pools: Option<Pools>,
 }
 
 /// Does what may be done, and writes what the node then offers. Without a wish there is nothing to
@@ -77,10 +79,11 @@ pub(crate) fn work(
     draining.keep(report.plan.steps.iter());
     let last = last.as_ref().ok().and_then(Option::as_ref);
     let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), last);
-    if let Some(pools) = pools.filter(|_| wish.is_some()) {
-        files.write_pools(pools)?;
+    let pools = pools.filter(|_| wish.is_some());
+    if let Some(pools) = &pools {
+        files.write_pools(pools.clone())?;
     }
-    Ok(Done { wanted, report })
+    Ok(Done { wanted, report, pools })
 }
 
 /// The devices that somebody can have been given.

@@ -89,7 +89,7 @@ impl World {
 
     pub(crate) fn run(&self) -> Run {
         let kubelet_dir = self.dir.path().join("kubelet");
-        Run { node_name: "a".into(), kubelet_dir, resync: RESYNC }
+        Run { node_name: "a".into(), kubelet_dir, resync: RESYNC, metrics_address: None }
     }
 
     /// Starts the daemon, which goes on until the test ends.
