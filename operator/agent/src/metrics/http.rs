@@ -39,6 +39,8 @@ pub(super) async fn serve<F: Future<Output = String>>(
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => {
+                // port 0 stands for any
+                let address = listener.local_addr().unwrap_or(address);
                 info!(%address, "metrics are served");
                 serve_on(listener, &metrics).await;
             }

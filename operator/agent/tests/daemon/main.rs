@@ -9,5 +9,6 @@
 mod events;
 mod object;
 mod rounds;
+mod scrape;
 mod stop;
 mod world;

@@ -2,13 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world::World;
+use crate::world::{World, until};
 
 /// Two functions without a driver: each is to be bound.
 const BARE: &str = "
@@ -25,15 +23,7 @@ fn it_ends_after_the_step() {
     let probe = world.tree.path("sys/bus/pci/drivers_probe");
     fs::remove_file(&probe).unwrap();
     rustix::fs::mknodat(CWD, &probe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let path = |path: &std::path::Path| path.display().to_string();
-    let mut agent = Command::new(env!("CARGO_BIN_EXE_ringway-agent"))
-        .args(["run", "--node-name", "a", "--sys", &path(&world.tree.path("sys"))])
-        .args(["--state-dir", &path(&world.state()), "--run-dir", &path(&world.run_dir())])
-        .args(["--kubelet-dir", &path(&world.run().kubelet_dir)])
-        .env("KUBECONFIG", "/nonexistent")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut agent = world.spawn(&[]);
     let driver_of = |index: u32| {
         world.tree.read(&format!("sys/bus/pci/devices/0000:01:00.{index}/driver_override"))
     };
@@ -49,13 +39,4 @@ fn it_ends_after_the_step() {
     assert_eq!(written, "0000:01:00.1");
     assert!(agent.wait().unwrap().success());
     assert_eq!(driver_of(2), "(null)\n", "and no other is begun");
-}
-
-/// Until it is so; a minute is more than anything here takes.
-fn until(so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "not so within a minute");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -1,9 +1,10 @@
 //! A node with a card of two functions, on each a vDPA device of ours.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_agent::args::Run;
 use ringway_agent::cluster::Cluster;
@@ -103,6 +104,20 @@ impl World {
         )
     }
 
+    /// Starts the program, out of reach of any cluster.
+    pub(crate) fn spawn(&self, more: &[&str]) -> Child {
+        let path = |path: &Path| path.display().to_string();
+        Command::new(env!("CARGO_BIN_EXE_ringway-agent"))
+            .args(["run", "--node-name", "a", "--sys", &path(&self.tree.path("sys"))])
+            .args(["--state-dir", &path(&self.state()), "--run-dir", &path(&self.run_dir())])
+            .args(["--kubelet-dir", &path(&self.run().kubelet_dir)])
+            .args(more)
+            .env("KUBECONFIG", "/nonexistent")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// The states of devices in `pools.json`, in order.
     pub(crate) fn offered(&self) -> Vec<String> {
         let Ok(text) = fs::read_to_string(self.state().join("pools.json")) else { return vec![] };
@@ -140,4 +155,13 @@ pub(crate) async fn until_answered(server: &ApiServer, reason: &str) {
 /// How often the status was written.
 pub(crate) fn said(server: &ApiServer) -> usize {
     server.writes().iter().filter(|write| *write == "PATCH nodedevices/a/status").count()
+}
+
+/// Until it is so; a minute is more than anything here takes.
+pub(crate) fn until(mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "not so within a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
