@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     address::Address,
     route::{DefaultRoute, Route},
+    vf_stats::{Counters, MOST_VFS, VfStats},
 };
 use crate::{
     error::{Error, Result},
@@ -24,6 +25,7 @@ use crate::{
 
 mod address;
 mod route;
+mod vf_stats;
 mod wire;
 
 /// One link of a network namespace.

@@ -12,5 +12,6 @@ mod cluster;
 mod device_plugin;
 mod lab;
 mod network;
+mod observed;
 mod pods;
 mod policy;

@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringway-kubevirt", &["ringway-proto"]),
     ("kubectl-ringway", &["ringway-api"]),
     ("ringway-lab", &[]),
+    ("ringway-fake-api-server", &[]),
     ("ringway-kernel-tests", &["ringway-kernel"]),
     ("ringway-bench", &["ringway-kernel-tests"]),
     ("ringway-e2e-tests", &[]),

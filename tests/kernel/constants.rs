@@ -15,10 +15,11 @@ use header::Headers;
 mod header;
 
 /// Where we write down the kernel's numbers, with the prefixes that their names lack.
-const SOURCES: [(&str, &[&str]); 11] = [
+const SOURCES: [(&str, &[&str]); 12] = [
     (include_str!("../../cni/src/netdev.rs"), &[]),
     (include_str!("../../kernel/src/error.rs"), &[""]),
     (include_str!("../../kernel/src/genl.rs"), &[]),
+    (include_str!("../../kernel/src/link/vf_stats.rs"), &["IFLA_"]),
     (include_str!("../../kernel/src/link/wire.rs"), &["IFLA_", "IFF_"]),
     (include_str!("../../kernel/src/module.rs"), &[""]),
     (include_str!("../../kernel/src/netlink.rs"), &[]),
@@ -46,8 +47,15 @@ const HEADERS: [&str; 13] = [
 ];
 
 /// Bounds of our own, and the lengths of headers.
-const OURS: [&str; 6] =
-    ["DUMP_ATTEMPTS", "HEADER", "LONGEST", "LONGEST_ANSWER", "LONGEST_DATAGRAM", "LONGEST_LIST"];
+const OURS: [&str; 7] = [
+    "DUMP_ATTEMPTS",
+    "HEADER",
+    "LONGEST",
+    "LONGEST_ANSWER",
+    "LONGEST_DATAGRAM",
+    "LONGEST_LIST",
+    "MOST_VFS",
+];
 
 #[test]
 fn numbers_are_those_of_the_headers() {
@@ -82,6 +90,7 @@ fn numbers_are_those_of_the_headers() {
         "EOPNOTSUPP",
         "GENL_ID_CTRL",
         "IFLA_PARENT_DEV_BUS_NAME",
+        "IFLA_VF_STATS_TX_DROPPED",
         "IFF_LOWER_UP",
         "MODULE_INIT_COMPRESSED_FILE",
         "EKEYREJECTED",
@@ -92,6 +101,7 @@ fn numbers_are_those_of_the_headers() {
         "NSFS_MAGIC",
         "VIRTIO_ID_NET",
         "VDPA_CMD_DEV_ATTR_SET",
+        "VDPA_ATTR_DEV_VENDOR_ATTR_VALUE",
         "VDPA_ATTR_DEV_FEATURES",
         "VIRTIO_NET_S_LINK_UP",
     ] {

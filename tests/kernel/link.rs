@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use ringway_kernel::error::errno;
-use ringway_kernel::link::Links;
+use ringway_kernel::link::{Counters, Links};
 use ringway_kernel::netns::Netns;
 use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
@@ -130,4 +130,19 @@ fn the_virtio_device_is_below_what_does_dma() {
     let virtio = vdpa_bus::virtio_dir(root, &name).unwrap().unwrap();
     let function = pci::dir(root, vf).canonicalize().unwrap();
     assert_eq!(virtio.parent().unwrap(), function, "the function beside vp_vdpa's device");
+}
+
+/// igb tells of its VFs and counts nothing for them: zeros. virtio tells nothing.
+#[test]
+fn vf_statistics_are_those_of_the_pfs_driver() {
+    let node = Node::at_rest();
+    for (pf, expected) in [(node.igb, vec![0, 1]), (node.virtio, vec![])] {
+        sriov::set_drivers_autoprobe(&node.root, pf, false).unwrap();
+        sriov::set_numvfs(&node.root, pf, 2).unwrap();
+        let mut links = Links::open().unwrap();
+        let link = links.of_device(&pci::dir(&node.root, pf)).unwrap().unwrap();
+        let stats = links.vf_stats(link.index).unwrap();
+        assert_eq!(stats.iter().map(|s| s.index).collect::<Vec<_>>(), expected, "{pf}");
+        assert!(stats.iter().all(|s| s.sent == Counters::default()), "{stats:?}");
+    }
 }

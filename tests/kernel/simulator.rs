@@ -100,3 +100,20 @@ fn features_outside_the_simulators_are_refused() {
         node.vdpa().create(&NewDevice { features: Some(all), ..simulated("sim0") }).unwrap_err();
     assert_eq!(error.errno(), Some(errno::EINVAL), "{error:#}");
 }
+
+/// What a driver counts is told by queue, once a virtio driver has negotiated with the device.
+#[test]
+fn traffic_is_counted_by_queue_while_a_driver_runs_the_device() {
+    let node = Node::at_rest();
+    let vdpa = node.vdpa();
+    vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
+    vdpa.create(&simulated("sim0")).unwrap();
+    assert_eq!(vdpa.vendor_stats("sim0", 0).unwrap(), [], "no driver runs it");
+    vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
+    for (queue, name) in [(0, "rx packets"), (1, "tx packets")] {
+        let stats = vdpa.vendor_stats("sim0", queue).unwrap();
+        assert!(stats.iter().any(|(found, _)| found == name), "{name}: {stats:?}");
+    }
+    let gone = vdpa.vendor_stats("sim1", 0).unwrap_err();
+    assert!(gone.is_missing(), "{gone:#}");
+}

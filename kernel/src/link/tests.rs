@@ -235,3 +235,53 @@ fn the_link_of_a_device() {
     assert!(error.ends_with("found eth1, eth2, expected exactly one"), "{error}");
     assert_eq!(links.of_device(&tree.path("sys/bus")).unwrap(), None);
 }
+
+#[test]
+fn vf_statistics_are_asked_for_one_link() {
+    let mask = [8, 0, 29, 0, 1, 0, 0, 0]; // IFLA_EXT_MASK, RTEXT_FILTER_VF and no SKIP_STATS
+    assert_eq!(vf_stats::get(7), (18, [ifinfo(7, 0, 0), mask.to_vec()].concat()));
+}
+
+#[test]
+fn vf_statistics_answer() {
+    let counter = |kind: u8, value: u64| [&[12, 0, kind, 0][..], &value.to_ne_bytes()].concat();
+    let nest = |kind: u8, parts: &[Vec<u8>]| {
+        let body = parts.concat();
+        let length = u16::try_from(body.len() + 4).unwrap().to_ne_bytes();
+        [&length[..], &[kind, 0], &body].concat()
+    };
+    // struct ifla_vf_mac: the VF's number, and 32 bytes of address
+    let mac = |vf: u32| [&[40, 0, 1, 0][..], &vf.to_ne_bytes(), &[0; 32]].concat();
+    let trust = |vf: u32| [&[12, 0, 9, 0][..], &vf.to_ne_bytes(), &1_u32.to_ne_bytes()].concat();
+    let counters = [
+        counter(0, 11),                // RX_PACKETS
+        counter(1, 12),                // TX_PACKETS
+        counter(2, 1_500_000_000_000), // RX_BYTES
+        counter(3, 14),                // TX_BYTES
+        counter(4, 99),                // BROADCAST: not read
+        counter(7, 17),                // RX_DROPPED
+        counter(8, 18),                // TX_DROPPED
+    ];
+    let first = nest(1, &[mac(0), trust(0), nest(8, &counters)]);
+    let second = nest(1, &[mac(1), nest(8, &[counter(0, 1)])]);
+    let without = nest(1, &[mac(2)]); // a kernel that was told to skip statistics
+    let name = [9, 0, 3, 0, b'e', b't', b'h', b'1', 0, 0, 0, 0];
+    let count = [8, 0, 21, 0, 3, 0, 0, 0]; // IFLA_NUM_VF
+    let list = nest(22, &[first, second, without]);
+    let body = [ifinfo(7, 0, 0), name.to_vec(), count.to_vec(), list].concat();
+    let found = vf_stats::parse(&body).unwrap();
+    let received = Counters { packets: 11, bytes: 1_500_000_000_000, dropped: 17 };
+    let sent = Counters { packets: 12, bytes: 14, dropped: 18 };
+    let one = Counters { packets: 1, ..Counters::default() };
+    assert_eq!(
+        found,
+        [
+            VfStats { index: 0, received, sent },
+            VfStats { index: 1, received: one, sent: Counters::default() },
+        ]
+    );
+    // a driver that tells nothing of its VFs
+    assert_eq!(vf_stats::parse(&ifinfo(7, 0, 0)).unwrap(), []);
+    // and a message that ends too early
+    assert!(vf_stats::parse(&body[..body.len() - 4]).is_err());
+}

@@ -20,7 +20,7 @@ use crate::{
 pub(super) type Request = (u16, Vec<u8>);
 
 /// Length of `struct ifinfomsg`.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 /// `IFF_UP`, `IFF_LOOPBACK` and `IFF_LOWER_UP` (include/uapi/linux/if.h).
 const UP: u32 = 1;
 const LOOPBACK: u32 = 1 << 3;
@@ -106,7 +106,7 @@ fn set(index: u32, attributes: Vec<LinkAttribute>) -> Request {
     request(RouteNetlinkMessage::NewLink(message(index, attributes)))
 }
 
-fn message(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+pub(super) fn message(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.attributes = attributes;

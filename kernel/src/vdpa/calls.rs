@@ -80,6 +80,23 @@ impl Vdpa {
         wire::parse_config(only(about, &self.request(about, &body)?)?)
     }
 
+    /// What a device's driver counts for one of its virtqueues, by the driver's names; an empty list
+    /// where it counts nothing, or no virtio driver runs the device yet. Needs `CAP_NET_ADMIN`.
+    ///
+    /// Queue 0 receives, 1 sends, and so on in pairs. Only mlx5 and the simulator count
+    /// (`get_vendor_vq_stats`).
+    pub fn vendor_stats(self, name: &str, queue: u32) -> Result<Vec<(String, u64)>> {
+        let about = Subject { op: "get vendor statistics of vdpa device", object: name };
+        match self.request(about, &wire::encode_get_vendor_stats(name, queue)) {
+            Ok(answer) => wire::parse_vendor_stats(only(about, &answer)?),
+            // EAGAIN: features are not negotiated (vdpa_fill_stats_rec, drivers/vdpa/vdpa.c)
+            Err(error) if matches!(error.errno(), Some(errno::EOPNOTSUPP | errno::EAGAIN)) => {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a device. Needs `CAP_NET_ADMIN`.
     ///
     /// Refuses a second device where [`Handle::allows_several`] says no, without asking the kernel:

@@ -218,3 +218,36 @@ fn a_second_device_of_hardware_is_refused() {
          expected none before second: it can hold one"
     );
 }
+
+#[test]
+fn vendor_statistics_of_one_queue() {
+    #[rustfmt::skip]
+    let expected = [
+        &[7, 1, 0, 0, 9, 0, 4, 0][..], b"sim0\0\0\0\0",          // DEV_VSTATS_GET, DEV_NAME
+        &[8, 0, 17, 0, 1, 0, 0, 0],                            // DEV_QUEUE_INDEX
+    ].concat();
+    assert_eq!(encode_get_vendor_stats("sim0", 1), expected);
+}
+
+#[test]
+fn vendor_statistics_answer() {
+    #[rustfmt::skip]
+    let body = [
+        &[3, 1, 0, 0][..],
+        &[9, 0, 4, 0], b"sim0\0\0\0\0",
+        &[8, 0, 5, 0, 1, 0, 0, 0],                             // DEV_ID
+        &[12, 0, 14, 0, 0x20, 0, 0, 0, 1, 0, 0, 0],            // DEV_NEGOTIATED_FEATURES
+        &[6, 0, 12, 0, 1, 0, 0, 0],                            // DEV_NET_CFG_MAX_VQP, padding
+        &[8, 0, 17, 0, 1, 0, 0, 0],                            // DEV_QUEUE_INDEX
+        &[15, 0, 18, 0], b"tx packets\0\0",                    // DEV_VENDOR_ATTR_NAME, padding
+        &[12, 0, 19, 0, 7, 0, 0, 0, 0, 0, 0, 0],               // DEV_VENDOR_ATTR_VALUE
+        &[13, 0, 18, 0], b"tx bytes\0\0\0\0",
+        &[12, 0, 19, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+    ].concat();
+    let found = parse_vendor_stats(&body).unwrap();
+    assert_eq!(found, [("tx packets".to_owned(), 7), ("tx bytes".to_owned(), 1 << 32)]);
+    // a value that belongs to no name
+    let alone = [&[3, 1, 0, 0, 12, 0, 19, 0][..], &[0; 8]].concat();
+    assert!(parse_vendor_stats(&alone).is_err());
+    assert_eq!(parse_vendor_stats(&[3, 1, 0, 0]).unwrap(), []);
+}

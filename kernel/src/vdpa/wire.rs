@@ -26,6 +26,8 @@ pub mod command {
     pub const DEV_GET: u8 = 5;
     /// `VDPA_CMD_DEV_CONFIG_GET`.
     pub const DEV_CONFIG_GET: u8 = 6;
+    /// `VDPA_CMD_DEV_VSTATS_GET`, from Linux 5.19.
+    pub const DEV_VSTATS_GET: u8 = 7;
     /// `VDPA_CMD_DEV_ATTR_SET`, from Linux 6.12.
     pub const DEV_ATTR_SET: u8 = 8;
 }
@@ -62,6 +64,12 @@ pub mod attr {
     pub const DEV_MGMTDEV_MAX_VQS: u16 = 15;
     /// `VDPA_ATTR_DEV_SUPPORTED_FEATURES`, u64.
     pub const DEV_SUPPORTED_FEATURES: u16 = 16;
+    /// `VDPA_ATTR_DEV_QUEUE_INDEX`, u32.
+    pub const DEV_QUEUE_INDEX: u16 = 17;
+    /// `VDPA_ATTR_DEV_VENDOR_ATTR_NAME`, string.
+    pub const DEV_VENDOR_ATTR_NAME: u16 = 18;
+    /// `VDPA_ATTR_DEV_VENDOR_ATTR_VALUE`, u64: the value of the name before it.
+    pub const DEV_VENDOR_ATTR_VALUE: u16 = 19;
     /// `VDPA_ATTR_DEV_FEATURES`, u64.
     pub const DEV_FEATURES: u16 = 20;
 }
@@ -105,6 +113,13 @@ pub fn encode_create(device: &NewDevice) -> Vec<u8> {
 pub fn encode_named(command: u8, name: &str) -> Vec<u8> {
     let mut body = genl::body(command, VERSION);
     push_string(&mut body, attr::DEV_NAME, name);
+    body
+}
+
+/// The body of a request for what the driver counts for one virtqueue.
+pub fn encode_get_vendor_stats(name: &str, queue: u32) -> Vec<u8> {
+    let mut body = encode_named(command::DEV_VSTATS_GET, name);
+    push(&mut body, attr::DEV_QUEUE_INDEX, &queue.to_ne_bytes());
     body
 }
 
@@ -186,6 +201,24 @@ pub fn parse_config(body: &[u8]) -> Result<Config> {
         }
     }
     Ok(config)
+}
+
+/// What the driver counts for one virtqueue, from an answer's body: names of the driver's, in its
+/// order.
+pub fn parse_vendor_stats(body: &[u8]) -> Result<Vec<(String, u64)>> {
+    let (mut found, mut name) = (Vec::new(), None);
+    for attribute in attributes(body)? {
+        let attribute = attribute?;
+        match attribute.kind {
+            attr::DEV_VENDOR_ATTR_NAME => name = Some(attribute.string()?),
+            attr::DEV_VENDOR_ATTR_VALUE => {
+                let name = name.take().ok_or_else(|| absent("VDPA_ATTR_DEV_VENDOR_ATTR_NAME"))?;
+                found.push((name, attribute.u64()?));
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 #[derive(Default)]

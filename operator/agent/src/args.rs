@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 /// Configures this node's SR-IOV functions and vDPA devices.
 ///
 /// In a cluster, `run` takes the node's NodeDevices object for the wish and answers in its status.
-/// Without one, `observe`, `plan` and `apply --file` do the same by hand.
+/// Without one, `observe`, `plan` and `apply --file` do the same by hand: see what there is, write
+/// down what shall be, look at what that would do, do it.
 #[derive(Debug, Parser)]
-#[command(name = "ringway-agent", version, max_term_width = 100)]
+#[command(name = "ringway-agent", version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -24,17 +26,74 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  What is there, and what is off limits:
+    ringway-agent observe
+
+  Two functions for virtual machines and two for containers:
+    cat > node.yaml <<'END'
+    apiVersion: ringway.dev/v1alpha1
+    kind: NodeDevices
+    spec:
+      parents:
+      - name: '0000:01:00.0'       # as `observe` calls it
+        policy: by-hand
+        functionCount: 4
+        pools:
+        - {name: vms, resource: ringway.dev/vms, range: 0-1, attach: vhost-vdpa}
+        - {name: pods, resource: ringway.dev/pods, range: 2-3, attach: virtio-vdpa}
+    END
+    ringway-agent plan --file node.yaml
+    ringway-agent apply --file node.yaml
+
+  And back to what it was before:
+    echo '{apiVersion: ringway.dev/v1alpha1, kind: NodeDevices, spec: {parents: []}}' |
+      ringway-agent apply --file -";
+
+const OBSERVE: &str = "\
+A line for each parent (a card with SR-IOV, a simulator), and below it one for each of its functions:
+  DEVICE      address and interfaces of a parent; index and device id of a function
+  DRIVER      of the card or function itself; `vp-vdpa` makes vDPA devices of virtio functions
+  VDPA        the driver of the vDPA bus that has the function's device: `vhost_vdpa` gives it to a
+              virtual machine, `virtio_vdpa` makes an interface of it
+  REACHED BY  the device node, or the interface
+  NOTE        why it is off limits or of no use, or who has it open
+
+Reading needs no privileges, but only root sees whose files are open.
+
+Examples:
+  ringway-agent observe
+  ringway-agent observe -o json | jq '.parents[].functions[].vdpa[].name'";
+
+const PLAN: &str = "\
+A step that disturbs a device in use is shown with its user; `apply` leaves it undone. What is
+refused is left as it is, with the reason.
+
+Examples:
+  ringway-agent plan --file node.yaml
+  ringway-agent plan --file node.yaml -o json | jq '.steps[] | select(.waits)'";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Show what this node has: cards with SR-IOV, their functions, vDPA devices, simulators.
+    #[command(after_long_help = OBSERVE)]
     Observe {
-        /// How.
-        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        /// How to print.
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
         output: Output,
     },
     /// Show what `apply` would do, and whom each step disturbs. Changes nothing.
-    Plan(File),
+    #[command(after_long_help = PLAN)]
+    Plan {
+        /// What shall be.
+        #[command(flatten)]
+        wish: File,
+        /// How to print.
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
+        output: Output,
+    },
     /// Make this node what a file says. A step that would disturb a device in use is not done.
     ///
     /// Can be run again at any time: what is as wanted already is left alone. Exit status 0 only
@@ -65,6 +124,10 @@ pub struct Run {
     /// How often the node is looked at without a reason, in seconds.
     #[arg(long, default_value = "30", value_parser = seconds)]
     pub resync: Duration,
+    /// Where to answer Prometheus's scrapes by HTTP, at /metrics, such as 127.0.0.1:9809; nowhere if
+    /// absent. Whoever reaches it can read the names of devices and what they count.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_address: Option<SocketAddr>,
 }
 
 /// Where the node's file systems are: in a container they may be mounted elsewhere.
@@ -84,13 +147,15 @@ pub struct Paths {
     pub run_dir: PathBuf,
 }
 
-/// How `observe` prints.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+/// How `observe` and `plan` print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
     Table,
-    /// For programs: the whole inventory.
+    /// For programs: everything.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// How to log.

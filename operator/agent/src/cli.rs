@@ -21,7 +21,9 @@ pub fn run() -> Result<()> {
     let files = |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir);
     match &args.verb {
         Verb::Observe { output } => local::observe(&mut host, *output),
-        Verb::Plan(wish) => local::dry_run(&mut host, &files(&node_name())?, &wish.file),
+        Verb::Plan { wish, output } => {
+            local::dry_run(&mut host, &files(&node_name())?, &wish.file, *output)
+        }
         Verb::Apply(wish) => local::apply(&mut host, &files(&node_name())?, &wish.file),
         Verb::Run(run) => serve::run(host, files(&run.node_name)?, run),
     }

@@ -52,7 +52,7 @@ impl Draining {
             for id in &planned.disturbs {
                 self.since.remove(id);
             }
-            return Gate::Wait(why);
+            return Gate::Held(why);
         }
         let waits = planned.disturbs.iter().filter_map(|id| self.waits_for(id, look));
         if let Some(why) = waits.reduce(|first, _| first) {
@@ -171,7 +171,7 @@ mod tests {
             let (holders, locks) = (&self.holders, &self.locks);
             match draining.gate(&planned, &Look { offered, kubelet, holders, locks, asked }) {
                 Gate::Go(locks) => Ok(locks.len()),
-                Gate::Wait(why) => Err(why),
+                Gate::Wait(why) | Gate::Held(why) => Err(why),
             }
         }
     }

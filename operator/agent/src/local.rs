@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ringway_api::NodeDevicesSpec;
-use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 use ringway_node::lock::Locks;
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
@@ -22,7 +21,9 @@ use crate::host::Host;
 use crate::node::{Node as _, Observed};
 use crate::offer;
 use crate::plan::{Planned, plan};
+use crate::preview::Preview;
 use crate::reconcile::{Report, reconcile};
+use crate::show::{as_data, inventory_table};
 use crate::wanted::Wanted;
 
 /// What a person may hand over is small; a file that is not is a mistake.
@@ -30,44 +31,24 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// Prints what the node has.
 pub fn observe(host: &mut Host, output: Output) -> Result<()> {
-    let observed = host.observe()?;
-    let text = match output {
-        Output::Table => table(&observed.inventory),
-        Output::Json => serde_json::to_string_pretty(&observed.inventory)? + "\n",
-    };
-    print(&text)
+    let inventory = host.observe()?.inventory;
+    print(&match output {
+        Output::Table => inventory_table(&inventory, &holders::of_kernel(&host.root, &inventory)),
+        data => as_data(&inventory, data)?,
+    })
 }
 
 /// Prints what [`apply`] would do.
-pub fn dry_run(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
+pub fn dry_run(host: &mut Host, files: &Files, file: &Path, output: Output) -> Result<()> {
     let wanted = Wanted::of(&read(file)?);
     let before = Before::read(&files.shared.before)?;
     let observed = host.observe()?;
     let plan = plan(&files.node, &wanted, &observed, &before);
-    let mut text = String::new();
-    for refusal in &plan.refusals {
-        text += &format!("refused  {} ({})\n", refusal.message, refusal.reason.as_str());
-    }
-    let holders = holders::of_kernel(&host.root, &observed.inventory);
-    for planned in &plan.steps {
-        let disturbs: Vec<_> = planned
-            .disturbs
-            .iter()
-            .map(|id| match holders.get(id.as_str()) {
-                Some(holder) => format!("{id} (in use: {holder})"),
-                None => id.to_string(),
-            })
-            .collect();
-        let disturbs = match &disturbs[..] {
-            [] => String::new(),
-            ids => format!("; disturbs {}", ids.join(", ")),
-        };
-        text += &format!("to do    {}: {}{disturbs}\n", planned.parent, planned.step);
-    }
-    if text.is_empty() {
-        text = "everything is as wanted\n".to_owned();
-    }
-    print(&text)
+    let preview = Preview::of(&plan, &holders::of_kernel(&host.root, &observed.inventory));
+    print(&match output {
+        Output::Table => preview.to_string(),
+        data => as_data(&preview, data)?,
+    })
 }
 
 /// Makes the node what a file says, and writes what it then offers.
@@ -102,11 +83,11 @@ fn finish(report: &Report) -> Result<()> {
     if !problems.is_empty() {
         bail!(
             "{} steps done, not everything is as wanted:\n  - {}",
-            report.done,
+            report.done.len(),
             problems.join("\n  - ")
         );
     }
-    print(&format!("{} steps done, everything is as wanted\n", report.done))
+    print(&format!("{} steps done, everything is as wanted\n", report.done.len()))
 }
 
 /// One agent per node: two would undo each other's work.
@@ -159,98 +140,6 @@ fn parse(text: &str) -> Result<NodeDevicesSpec> {
         );
     }
     Ok(object.spec)
-}
-
-fn table(inventory: &Inventory) -> String {
-    let mut rows = vec![
-        ["PARENT", "INDEX", "DEVICE", "DRIVER", "VDPA", "REACHED BY", "NOTE"].map(String::from),
-    ];
-    let dash = || "-".to_owned();
-    for parent in &inventory.parents {
-        let names: Vec<_> = parent.netdevs.iter().map(|n| n.name.clone()).collect();
-        let driver = parent.driver.clone().unwrap_or_else(dash);
-        let note = crate::plan::card::off_limits(parent).map_or_else(
-            || format!("{} of {} functions", parent.numvfs, parent.totalvfs),
-            |reason| format!("off limits: {reason}"),
-        );
-        rows.push([
-            parent.address.to_string(),
-            dash(),
-            dash(),
-            driver,
-            dash(),
-            names.join(","),
-            note,
-        ]);
-        for function in &parent.functions {
-            let driver = function.driver.clone().unwrap_or_else(dash);
-            let (vdpa, reached) = match function.vdpa.first() {
-                Some(device) => vdpa_words(device),
-                None => (dash(), reached(function)),
-            };
-            let (index, id) = (function.index.to_string(), function.address.to_string());
-            rows.push([
-                parent.address.to_string(),
-                index,
-                id,
-                driver,
-                vdpa,
-                reached,
-                String::new(),
-            ]);
-        }
-    }
-    for simulator in &inventory.simulators {
-        let name = simulator.management_device.handle.to_string();
-        rows.push([name.clone(), dash(), dash(), dash(), dash(), dash(), "simulator".into()]);
-        for device in &simulator.vdpa {
-            let (vdpa, reached) = vdpa_words(device);
-            rows.push([
-                name.clone(),
-                dash(),
-                device.name.clone(),
-                dash(),
-                vdpa,
-                reached,
-                String::new(),
-            ]);
-        }
-    }
-    let mut text = align(&rows);
-    for note in &inventory.notes {
-        text += &format!("note: {note}\n");
-    }
-    text
-}
-
-/// By what a function without a vDPA device is reached.
-fn reached(function: &VirtualFunction) -> String {
-    let names: Vec<_> = function.netdevs.iter().map(|netdev| netdev.name.clone()).collect();
-    match &function.vfio {
-        Some(vfio) => vfio.group.path.display().to_string(),
-        None if names.is_empty() => "-".to_owned(),
-        None => names.join(","),
-    }
-}
-
-fn vdpa_words(device: &VdpaDevice) -> (String, String) {
-    let reached = match (&device.char_device, device.netdevs.first()) {
-        (Some(char_device), _) => char_device.path.display().to_string(),
-        (None, Some(netdev)) => netdev.name.clone(),
-        (None, None) => "-".to_owned(),
-    };
-    (device.driver.clone().unwrap_or_else(|| "unbound".to_owned()), reached)
-}
-
-/// Columns as wide as their widest cell.
-fn align<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..N).map(width).collect();
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 fn print(text: &str) -> Result<()> {

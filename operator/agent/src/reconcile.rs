@@ -1,6 +1,8 @@
 //! Goes through plans until there is nothing left that may be done. Never undoes: after a failed
 //! step the node is observed again, and what is then left is planned anew.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use ringway_node::lock::Lock;
 use tracing::{info, warn};
@@ -21,6 +23,8 @@ pub enum Gate {
     Go(Vec<Lock>),
     /// It may not, and what it waits for.
     Wait(String),
+    /// It may not because somebody holds a device: which, and who.
+    Held(String),
 }
 
 /// Where it ended.
@@ -34,8 +38,10 @@ pub struct Report {
     pub waits: Vec<String>,
     /// Steps that failed.
     pub failures: Vec<(Planned, ringway_kernel::Error)>,
-    /// How many steps were done.
-    pub done: usize,
+    /// Who is in the way of steps that are left, each said once.
+    pub held: BTreeSet<String>,
+    /// The steps that were done.
+    pub done: Vec<Planned>,
 }
 
 /// Makes a node as wanted, as far as `gate` lets it. `save` puts the record on the disk: it is
@@ -48,7 +54,7 @@ pub fn reconcile(
     mut save: impl FnMut(&Before) -> Result<()>,
     mut gate: impl FnMut(&Planned, &Observed) -> Gate,
 ) -> Result<Report> {
-    let (mut failures, mut done) = (Vec::new(), 0);
+    let (mut failures, mut done) = (Vec::new(), Vec::new());
     for _ in 0..PASSES {
         let observed = node.observe().context("observe the node")?;
         let known = before.clone();
@@ -58,21 +64,27 @@ pub fn reconcile(
             save(before)?;
         }
         let (mut waits, mut progress) = (Vec::new(), false);
-        let mut held: Vec<Planned> = Vec::new();
+        let (mut blocked, mut held) = (Vec::<Planned>::new(), BTreeSet::new());
         for planned in &plan.steps {
             if let Some(why) = failed(planned, &failures) {
                 waits.push(why);
                 continue;
             }
-            if held.iter().any(|earlier| builds_on(planned, earlier)) {
+            if blocked.iter().any(|earlier| builds_on(planned, earlier)) {
                 waits.push("waits for an earlier step".to_owned());
                 continue;
             }
             let _locks = match gate(planned, &observed) {
                 Gate::Go(locks) => locks,
                 Gate::Wait(why) => {
-                    held.push(planned.clone());
+                    blocked.push(planned.clone());
                     waits.push(why);
+                    continue;
+                }
+                Gate::Held(who) => {
+                    blocked.push(planned.clone());
+                    held.insert(who.clone());
+                    waits.push(who);
                     continue;
                 }
             };
@@ -82,7 +94,8 @@ pub fn reconcile(
             match node.apply(&planned.step) {
                 Ok(()) => {
                     info!(parent = %planned.parent, step = %planned.step, "done");
-                    (progress, done) = (true, done + 1);
+                    progress = true;
+                    done.push(planned.clone());
                     if reveals(&planned.step) {
                         break;
                     }
@@ -95,7 +108,7 @@ pub fn reconcile(
             }
         }
         if !progress {
-            return Ok(Report { observed, plan, waits, failures, done });
+            return Ok(Report { observed, plan, waits, failures, held, done });
         }
     }
     bail!("the node does not become as wanted: every pass finds steps to do")

@@ -1,198 +1,122 @@
-//! `run`: follows this node's NodeDevices object, and answers in its status.
+//! `run`: makes the node what its NodeDevices object asks for, round by round, and says how it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Node as KubeNode;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
-use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, NodeDevicesStatus};
-use ringway_node::pools::{Pools, State};
-use ringway_node::{DeviceId, atomic, lock::Locks};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use anyhow::{Context, Result};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use ringway_api::node_devices::NodeDevicesStatus;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::args::Run;
-use crate::before::Before;
-use crate::drain::{Draining, GRACE, Look};
+use crate::cluster::Cluster;
+use crate::drain::{Draining, GRACE};
+use crate::events::{self, publish};
 use crate::files::Files;
-use crate::holders;
+use crate::follow::{Followed, follow, replace};
 use crate::host::Host;
 use crate::kubelet;
 use crate::local;
-use crate::node::Observed;
-use crate::offer;
-use crate::plan::Planned;
-use crate::reconcile::{Gate, Report, chain, reconcile};
+use crate::metrics::{self, Metrics};
+use crate::news::{Kind, News, Told};
+use crate::say::say;
 use crate::status;
-use crate::wanted::Wanted;
+use crate::wish::Wish;
+use crate::work::{Done, World, work};
 
-/// The agent's name as a writer of objects.
-const MANAGER: &str = "ringway-agent";
-/// Two writes of the status are at least so far apart.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// The API server answers within this time or not at all: nothing else is done meanwhile.
-const STATUS_DEADLINE: Duration = Duration::from_secs(10);
-/// The API server is asked again after this long.
+/// A round that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// A spec that was accepted once is far smaller.
-const MAX_WISH: u64 = 4 << 20;
-
-/// What the node shall be, and which generation of its object says so.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Wish {
-    generation: Option<i64>,
-    spec: NodeDevicesSpec,
-}
 
 /// Runs until told to stop. A step that is being done is finished first, and no other is begun.
 pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
     let _alone = local::alone(&files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // the worker's thread outlives the future: the runtime waits for it
     runtime.block_on(async {
-        let (send, wishes) = watch::channel(remembered(&files));
         let mut stop = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        let agent = Agent {
-            stopping: stopping.clone(),
-            host,
-            files,
-            kubelet: args.kubelet_dir.clone(),
-            draining: Draining::default(),
-            last: Vec::new(),
-            said: None,
-            refused: BTreeSet::new(),
-            failed_rounds: 0,
-            client: None,
+        let stopped = async {
+            tokio::select! {
+                _ = stop.recv() => info!("told to stop"),
+                _ = interrupt.recv() => info!("interrupted"),
+            }
         };
-        let node = args.node_name.clone();
-        let result = tokio::select! {
-            result = agent.serve(wishes, args.resync) => result,
-            never = follow(&node, &send) => match never {},
-            _ = stop.recv() => { info!("told to stop"); Ok(()) }
-            _ = interrupt.recv() => { info!("interrupted"); Ok(()) }
-        };
-        // the worker's thread outlives this: the runtime waits for it
-        stopping.store(true, Ordering::Relaxed);
-        result
+        serve(host, files, args, &Cluster::default(), stopped).await
     })
 }
 
-/// The last accepted wish: what holds until the API server answers.
-fn remembered(files: &Files) -> Option<Wish> {
-    let bytes = match atomic::read(&files.shared.node, MAX_WISH) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return None,
-        Err(error) => {
-            warn!(error = %error, "the last wish cannot be read");
-            return None;
+/// Serves a cluster until `stopped`. What it has begun then goes on in a thread to the end of the
+/// step.
+pub async fn serve(
+    host: Host,
+    files: Files,
+    args: &Run,
+    cluster: &Cluster,
+    stopped: impl Future<Output = ()>,
+) -> Result<()> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let followed = Followed {
+        wish: watch::Sender::new(Wish::remembered(&files)),
+        object: watch::Sender::new(None),
+    };
+    let (node, metrics, stuck) =
+        (&args.node_name, Arc::new(Metrics::default()), host.stuck.clone());
+    let status = watch::Sender::new(None);
+    let (send_news, news) = mpsc::channel(events::WAITING);
+    let (said, object) = (status.subscribe(), || followed.object.subscribe());
+    let agent = Agent {
+        host,
+        files,
+        kubelet: args.kubelet_dir.clone(),
+        draining: Draining::default(),
+        status,
+        told: Told::default(),
+        news: send_news,
+        metrics: metrics.clone(),
+        failed_rounds: 0,
+        stopping: stopping.clone(),
+    };
+    let scraped = async {
+        match args.metrics_address {
+            Some(address) => metrics::serve(address, &metrics, stuck).await,
+            None => std::future::pending().await,
         }
     };
-    serde_json::from_slice(&bytes)
-        .inspect_err(|error| warn!(%error, "the last wish cannot be understood"))
-        .ok()
-}
-
-/// Watches the node's object for ever. Whatever goes wrong is said and tried again.
-async fn follow(node: &str, wishes: &watch::Sender<Option<Wish>>) -> std::convert::Infallible {
-    loop {
-        if let Err(error) = follow_once(node, wishes).await {
-            warn!(
-                error = format!("{error:#}"),
-                "this node's NodeDevices cannot be followed; the last wish holds"
-            );
-        }
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-async fn follow_once(node: &str, wishes: &watch::Sender<Option<Wish>>) -> Result<()> {
-    let client = client().await?;
-    let api: Api<NodeDevices> = Api::all(client.clone());
-    ensure_object(&client, &api, node).await?;
-    let only = watcher::Config::default().fields(&format!("metadata.name={node}"));
-    let stream = watcher(api.clone(), only).default_backoff();
-    let mut stream = std::pin::pin!(stream);
-    while let Some(event) = stream.next().await {
-        let object = match event.context("watch this node's NodeDevices")? {
-            Event::Apply(object) | Event::InitApply(object) => object,
-            // nobody else makes it again
-            Event::Delete(_) => bail!("this node's NodeDevices was deleted"),
-            Event::Init | Event::InitDone => continue,
-        };
-        if object.metadata.deletion_timestamp.is_some() {
-            continue;
-        }
-        let wish = Wish { generation: object.metadata.generation, spec: object.spec };
-        wishes.send_if_modified(|last| {
-            let new = last.as_ref() != Some(&wish);
-            if new {
-                *last = Some(wish);
-            }
-            new
-        });
-    }
-    Ok(())
-}
-
-async fn client() -> Result<Client> {
-    Client::try_default().await.context("find the API server")
-}
-
-/// The object belongs to its node, so that it goes with it.
-async fn ensure_object(client: &Client, api: &Api<NodeDevices>, name: &str) -> Result<()> {
-    if api.get_opt(name).await.context("get this node's NodeDevices")?.is_some() {
-        return Ok(());
-    }
-    let nodes: Api<KubeNode> = Api::all(client.clone());
-    let node = nodes.get(name).await.with_context(|| format!("get node {name}"))?;
-    let owner = OwnerReference {
-        api_version: "v1".into(),
-        kind: "Node".into(),
-        name: name.to_owned(),
-        uid: node.metadata.uid.unwrap_or_default(),
-        ..OwnerReference::default()
+    let result = tokio::select! {
+        result = agent.serve(followed.wish.subscribe(), args.resync) => result,
+        never = follow(cluster, node, &followed) => match never {},
+        never = say(cluster, node, said, object()) => match never {},
+        never = publish(cluster, node, news, object()) => match never {},
+        never = scraped => match never {},
+        () = stopped => Ok(()),
     };
-    let mut object = NodeDevices::new(name, NodeDevicesSpec::default());
-    object.metadata = ObjectMeta { owner_references: Some(vec![owner]), ..object.metadata };
-    match api.create(&PostParams::default(), &object).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-        Err(error) => Err(error).context("create this node's NodeDevices"),
-    }
+    stopping.store(true, Ordering::Relaxed);
+    result
 }
 
 struct Agent {
     host: Host,
     files: Files,
-    kubelet: std::path::PathBuf,
+    kubelet: PathBuf,
     draining: Draining,
-    last: Vec<Condition>,
-    said: Option<(NodeDevicesStatus, Instant)>,
-    /// Refusals that were logged.
-    refused: BTreeSet<String>,
+    /// How the node is.
+    status: watch::Sender<Option<NodeDevicesStatus>>,
+    told: Told,
+    news: mpsc::Sender<News>,
+    metrics: Arc<Metrics>,
     /// How many rounds in a row had a step that failed.
     failed_rounds: u32,
     stopping: Arc<AtomicBool>,
-    client: Option<Client>,
 }
 
 /// How the node is after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct After {
     draining: bool,
-    unsaid: bool,
     failed_rounds: u32,
 }
 
@@ -204,8 +128,7 @@ impl After {
             rounds => RETRY.saturating_mul(1 << (rounds - 1).min(10)),
         };
         let draining = if self.draining { GRACE } else { resync };
-        let unsaid = if self.unsaid { RETRY } else { resync };
-        failed.min(draining).min(unsaid).min(resync)
+        failed.min(draining).min(resync)
     }
 }
 
@@ -218,18 +141,11 @@ impl Agent {
     ) -> Result<()> {
         loop {
             let wish = wishes.borrow_and_update().clone();
-            // without a wish there is nothing to do, but the inventory is worth saying
-            let known = wish.is_some();
-            let wish = wish.unwrap_or_default();
-            let again = match self.round(&wish, known).await {
-                Ok(after) => after.pause(resync),
+            let begun = Instant::now();
+            let again = match self.round(wish.as_ref()).await {
+                Ok(done) => self.ended(wish.as_ref(), &done, begun.elapsed()).pause(resync),
                 Err(error) => {
-                    let error = format!("{error:#}");
-                    error!(error, "this round failed");
-                    let now = Time(k8s_openapi::jiff::Timestamp::now());
-                    let said = self.said.as_ref().map(|(said, _)| said);
-                    let status = status::broken(wish.generation, said, &error, &self.last, &now);
-                    self.say(status).await;
+                    self.broken(wish.as_ref(), &format!("{error:#}"), begun.elapsed());
                     RETRY
                 }
             };
@@ -240,48 +156,65 @@ impl Agent {
         }
     }
 
-    async fn round(&mut self, wish: &Wish, known: bool) -> Result<After> {
-        let asked = Instant::now();
-        let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
-        let (wanted, report) = self.work(wish.clone(), known, asked, view).await?;
-        self.log_refusals(&report);
+    /// Tells of a round that came to its end.
+    fn ended(&mut self, wish: Option<&Wish>, done: &Done, took: Duration) -> After {
+        let Done { wanted, report, pools } = done;
+        self.metrics.count(took, report, pools.as_ref());
+        for news in self.told.news(wish, report) {
+            self.hear(news);
+        }
         self.failed_rounds = match report.failures.is_empty() {
             true => 0,
             false => self.failed_rounds.saturating_add(1),
         };
-        let now = Time(k8s_openapi::jiff::Timestamp::now());
-        let status = status::status(wish.generation, &wanted, &report, &self.last, &now);
-        let unsaid = self.say(status).await;
+        let generation = wish.and_then(|wish| wish.generation);
+        self.tell(|last, now| {
+            let last = last.map_or(&[][..], |last| &last.conditions);
+            status::status(generation, wanted, report, last, now)
+        });
         let draining = !self.draining.devices().is_empty();
-        Ok(After { draining, unsaid, failed_rounds: self.failed_rounds })
+        After { draining, failed_rounds: self.failed_rounds }
     }
 
-    /// Each once, until it is gone.
-    fn log_refusals(&mut self, report: &Report) {
-        for refusal in &report.plan.refusals {
-            if !self.refused.contains(&refusal.message) {
-                let reason = refusal.reason.as_str();
-                warn!(parent = refusal.parent, reason, "{}", refusal.message);
-            }
+    /// Tells of a round that broke off.
+    fn broken(&mut self, wish: Option<&Wish>, error: &str, took: Duration) {
+        error!(error, "this round failed");
+        self.metrics.count_broken(took);
+        if let Some(news) = self.told.broken(error) {
+            self.hear(news);
         }
-        self.refused = report.plan.refusals.iter().map(|r| r.message.clone()).collect();
+        let generation = wish.and_then(|wish| wish.generation);
+        self.tell(|last, now| status::broken(generation, last, error, now));
     }
 
-    /// The part that blocks, in a thread of its own.
-    async fn work(
-        &mut self,
-        wish: Wish,
-        known: bool,
-        asked: Instant,
-        view: Result<kubelet::View, String>,
-    ) -> Result<(Wanted, Report)> {
-        let (mut host, files) = (self.host.clone(), self.files.clone());
+    /// Logs and publishes; what was done and what failed is in the log already.
+    fn hear(&self, news: News) {
+        match news.kind {
+            Kind::Refused => warn!(reason = news.reason, "{}", news.note),
+            Kind::Held => info!(reason = news.reason, "{}", news.note),
+            Kind::Repaired | Kind::Failed => {}
+        }
+        // with a full queue the API server has not answered for long: the conditions will tell
+        let _ = self.news.try_send(news);
+    }
+
+    /// Tells how the node is, from how it was.
+    fn tell(&self, new: impl FnOnce(Option<&NodeDevicesStatus>, &Time) -> NodeDevicesStatus) {
+        let now = Time(k8s_openapi::jiff::Timestamp::now());
+        let new = new(self.status.borrow().as_ref(), &now);
+        replace(&self.status, Some(new));
+    }
+
+    /// Asks kubelet who holds what, and then works in a thread of its own: that blocks.
+    async fn round(&mut self, wish: Option<&Wish>) -> Result<Done> {
+        let asked = Instant::now();
+        let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
+        let (mut host, files, wish) = (self.host.clone(), self.files.clone(), wish.cloned());
         let stopping = self.stopping.clone();
         let mut draining = std::mem::take(&mut self.draining);
         let (result, draining) = tokio::task::spawn_blocking(move || {
-            let wish = known.then_some(&wish);
             let world = World { view: &view, asked, stopping: &stopping };
-            let result = work(&mut host, &files, wish, &world, &mut draining);
+            let result = work(&mut host, &files, wish.as_ref(), &world, &mut draining);
             (result, draining)
         })
         .await
@@ -289,114 +222,6 @@ impl Agent {
         self.draining = draining;
         result
     }
-
-    /// Writes the status if it has changed; `true` if that has to wait or failed.
-    async fn say(&mut self, status: NodeDevicesStatus) -> bool {
-        if let Some((said, when)) = &self.said {
-            if *said == status {
-                return false;
-            }
-            if when.elapsed() < STATUS_INTERVAL {
-                return true;
-            }
-        }
-        let written = tokio::time::timeout(STATUS_DEADLINE, self.write(&status)).await;
-        let late = || anyhow!("no answer within {} s", STATUS_DEADLINE.as_secs());
-        match written.unwrap_or_else(|_| Err(late())) {
-            Ok(()) => {
-                self.last.clone_from(&status.conditions);
-                self.said = Some((status, Instant::now()));
-                false
-            }
-            Err(error) => {
-                warn!(error = format!("{error:#}"), "the status could not be written");
-                true
-            }
-        }
-    }
-
-    async fn write(&mut self, status: &NodeDevicesStatus) -> Result<()> {
-        let client = match &self.client {
-            Some(client) => client.clone(),
-            None => self.client.insert(client().await?).clone(),
-        };
-        let api: Api<NodeDevices> = Api::all(client);
-        let object = json!({
-            "apiVersion": "ringway.dev/v1alpha1",
-            "kind": "NodeDevices",
-            "metadata": {"name": self.files.node},
-            "status": status,
-        });
-        let params = PatchParams::apply(MANAGER).force();
-        api.patch_status(&self.files.node, &params, &Patch::Apply(object))
-            .await
-            .context("write the status of this node's NodeDevices")?;
-        Ok(())
-    }
-}
-
-/// What the worker is told of the world.
-struct World<'a> {
-    /// Kubelet's view, or why there is none.
-    view: &'a Result<kubelet::View, String>,
-    /// When kubelet was asked.
-    asked: Instant,
-    /// Whether the agent was told to stop.
-    stopping: &'a AtomicBool,
-}
-
-fn work(
-    host: &mut Host,
-    files: &Files,
-    wish: Option<&Wish>,
-    world: &World<'_>,
-    draining: &mut Draining,
-) -> Result<(Wanted, Report)> {
-    if let Some(wish) = wish {
-        remember(files, wish)?;
-    }
-    let wanted = wish.map(|wish| Wanted::of(&wish.spec)).unwrap_or_default();
-    let mut before = Before::read(&files.shared.before)?;
-    let last = files.last_pools().map_err(|error| chain(&error));
-    let offered = last.as_ref().map(states);
-    let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
-    let save = |before: &Before| before.write(&files.shared.before);
-    let gate = |planned: &Planned, observed: &Observed| {
-        if wish.is_none() {
-            return Gate::Wait("no wish is known yet".to_owned());
-        }
-        if world.stopping.load(Ordering::Relaxed) {
-            return Gate::Wait("the agent was told to stop".to_owned());
-        }
-        let holders = holders::in_the_way(&root, planned, observed);
-        let offered = offered.as_ref().map_err(|error| error.as_str());
-        let (kubelet, asked) = (world.view.as_ref().map_err(String::as_str), world.asked);
-        let (holders, locks) = (&holders, &locks);
-        draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
-    };
-    let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
-    draining.keep(report.plan.steps.iter());
-    let last = last.as_ref().ok().and_then(Option::as_ref);
-    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), last);
-    if let Some(pools) = pools.filter(|_| wish.is_some()) {
-        files.write_pools(pools)?;
-    }
-    Ok((wanted, report))
-}
-
-/// Keeps the wish for the next start, which may come before the API server answers.
-fn remember(files: &Files, wish: &Wish) -> Result<()> {
-    let bytes = serde_json::to_vec_pretty(wish)?;
-    if atomic::read(&files.shared.node, MAX_WISH).ok().as_ref() != Some(&bytes) {
-        atomic::write(&files.shared.node, &bytes, 0o600).context("remember the wish")?;
-    }
-    Ok(())
-}
-
-/// The devices that somebody can have been given.
-fn states(last: &Option<Pools>) -> BTreeMap<DeviceId, State> {
-    let devices = last.iter().flat_map(|pools| &pools.pools).flat_map(|pool| &pool.devices);
-    devices.map(|device| (device.id.clone(), device.state)).collect()
 }
 
 #[cfg(test)]
@@ -406,13 +231,12 @@ mod tests {
     #[test]
     fn the_more_often_steps_fail_the_longer_the_pause() {
         let resync = Duration::from_secs(30);
-        let quiet = After { draining: false, unsaid: false, failed_rounds: 0 };
+        let quiet = After { draining: false, failed_rounds: 0 };
         let check = |after: After, seconds| {
             assert_eq!(after.pause(resync), Duration::from_secs(seconds), "{after:?}");
         };
         check(quiet, 30);
-        check(After { draining: true, failed_rounds: 9, ..quiet }, 2);
-        check(After { unsaid: true, ..quiet }, 5);
+        check(After { draining: true, failed_rounds: 9 }, 2);
         for (failed_rounds, seconds) in [(1, 5), (2, 10), (3, 20), (4, 30), (u32::MAX, 30)] {
             check(After { failed_rounds, ..quiet }, seconds);
         }

@@ -193,9 +193,9 @@ pub fn broken(
     generation: Option<i64>,
     said: Option<&NodeDevicesStatus>,
     error: &str,
-    last: &[Condition],
     now: &Time,
 ) -> NodeDevicesStatus {
+    let last = said.map_or(&[][..], |said| &said.conditions);
     let degraded = Some((Reason::StepFailed, format!("the node cannot be worked on: {error}")));
     let conditions = written(generation, [None, degraded, None], String::new(), last, now);
     NodeDevicesStatus { conditions, ..said.cloned().unwrap_or_default() }
@@ -271,7 +271,7 @@ fn degraded(report: &Report) -> Why {
     Some((first?, words.collect::<Vec<_>>().join("; ")))
 }
 
-fn reason(error: &Error) -> Reason {
+pub(crate) fn reason(error: &Error) -> Reason {
     match error {
         Error::Module { .. } => Reason::ModuleMissing,
         Error::Deadline { .. } | Error::Stuck { .. } => Reason::CallStuck,

@@ -137,6 +137,26 @@ pub fn simulator_handle(simulator: &str) -> Handle {
     Handle::without_bus(simulator)
 }
 
+impl Step {
+    /// What kind of step it is: a metric's label.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LoadModule(_) => "load_module",
+            Self::SetUplinkMtu { .. } => "set_uplink_mtu",
+            Self::RaiseUplink { .. } => "raise_uplink",
+            Self::SetFunctionAutoprobe { .. } => "set_function_autoprobe",
+            Self::SetFunctionCount { .. } => "set_function_count",
+            Self::StopVdpaAutoprobe => "stop_vdpa_autoprobe",
+            Self::UnbindVdpa { .. } => "unbind_vdpa",
+            Self::DeleteVdpa { .. } => "delete_vdpa",
+            Self::BindFunction { .. } => "bind_function",
+            Self::ReleaseFunction { .. } => "release_function",
+            Self::CreateVdpa { .. } => "create_vdpa",
+            Self::BindVdpa { .. } => "bind_vdpa",
+        }
+    }
+}
+
 impl fmt::Display for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -87,7 +87,7 @@ fn a_round_that_breaks_off_is_told_beside_what_was_known() {
     let report =
         reconcile("n", &mut fake, &wanted(), &mut Before::default(), |_| Ok(()), go).unwrap();
     let said = status(Some(1), &wanted(), &report, &[], &time(1));
-    let broken = broken(Some(2), Some(&said), "no space", &said.conditions, &time(2));
+    let broken = broken(Some(2), Some(&said), "no space", &time(2));
     assert_eq!(broken.parents, said.parents);
     assert_eq!(broken.observed_generation, Some(1), "the newer wish is not answered");
     for (kind, status, since) in

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use kube::Api;
+use ringway_fake_api_server::ApiServer;
 use ringway_operator::lease::{Candidate, Lost, Timing};
 use ringway_operator::run::lead;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api_server::ApiServer;
 use crate::objects::cluster;
 
 const LEASE: &str = "leases/ringway/ringway-operator";

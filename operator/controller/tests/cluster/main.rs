@@ -7,7 +7,6 @@
 // helpers of tests are outside of what clippy takes for a test
 #![allow(clippy::unwrap_used)]
 
-mod api_server;
 mod lease;
 mod networks;
 mod objects;

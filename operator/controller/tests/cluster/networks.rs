@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use ringway_fake_api_server::ApiServer;
 use ringway_operator::controller;
 use serde_json::{Value, json};
 
-use crate::api_server::ApiServer;
 use crate::objects::{cluster, network, until_ready};
 
 const DEFINITION: &str = "network-attachment-definitions/apps/n";

@@ -1,8 +1,7 @@
 //! Objects that the scenarios begin with.
 
+use ringway_fake_api_server::ApiServer;
 use serde_json::{Value, json};
-
-use crate::api_server::ApiServer;
 
 /// The card that node `a` has.
 pub(crate) const CARD: &str = "0000:01:00.0";

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use ringway_fake_api_server::ApiServer;
 use ringway_operator::apply::apply;
 use ringway_operator::controller;
 use ringway_operator::writes::Write;
 use serde_json::{Value, json};
 
-use crate::api_server::ApiServer;
 use crate::objects::{CARD, cluster, until_ready};
 
 fn parents(server: &ApiServer) -> Vec<String> {

@@ -1,0 +1,93 @@
+//! The part of a round that blocks: looks at the node, and makes it as wanted.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Result;
+use ringway_node::DeviceId;
+use ringway_node::lock::Locks;
+use ringway_node::pools::{Pools, State};
+
+use crate::before::Before;
+use crate::drain::{Draining, Look};
+use crate::files::Files;
+use crate::holders;
+use crate::host::Host;
+use crate::kubelet::View;
+use crate::node::Observed;
+use crate::offer;
+use crate::plan::Planned;
+use crate::reconcile::{Gate, Report, chain, reconcile};
+use crate::wanted::Wanted;
+use crate::wish::Wish;
+
+/// What the worker is told of the world.
+#[derive(Debug)]
+pub(crate) struct World<'a> {
+    /// Kubelet's view, or why there is none.
+    pub(crate) view: &'a Result<View, String>,
+    /// When kubelet was asked.
+    pub(crate) asked: Instant,
+    /// Whether the agent was told to stop.
+    pub(crate) stopping: &'a AtomicBool,
+}
+
+/// What a round came to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// What was wanted.
+    pub(crate) wanted: Wanted,
+    /// How the node is.
+    pub(crate) report: Report,
+    /// What it offers; `None` if that cannot be known, or nobody has asked for anything.
+    pub(crate) pools: Option<Pools>,
+}
+
+/// Does what may be done, and writes what the node then offers. Without a wish there is nothing to
+/// do, but the inventory is worth knowing.
+pub(crate) fn work(
+    host: &mut Host,
+    files: &Files,
+    wish: Option<&Wish>,
+    world: &World<'_>,
+    draining: &mut Draining,
+) -> Result<Done> {
+    if let Some(wish) = wish {
+        wish.remember(files)?;
+    }
+    let wanted = wish.map(|wish| Wanted::of(&wish.spec)).unwrap_or_default();
+    let mut before = Before::read(&files.shared.before)?;
+    let last = files.last_pools().map_err(|error| chain(&error));
+    let offered = last.as_ref().map(states);
+    let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
+    let save = |before: &Before| before.write(&files.shared.before);
+    let gate = |planned: &Planned, observed: &Observed| {
+        if wish.is_none() {
+            return Gate::Wait("no wish is known yet".to_owned());
+        }
+        if world.stopping.load(Ordering::Relaxed) {
+            return Gate::Wait("the agent was told to stop".to_owned());
+        }
+        let holders = holders::in_the_way(&root, planned, observed);
+        let offered = offered.as_ref().map_err(|error| error.as_str());
+        let (kubelet, asked) = (world.view.as_ref().map_err(String::as_str), world.asked);
+        let (holders, locks) = (&holders, &locks);
+        draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
+    };
+    let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
+    draining.keep(report.plan.steps.iter());
+    let last = last.as_ref().ok().and_then(Option::as_ref);
+    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), last);
+    let pools = pools.filter(|_| wish.is_some());
+    if let Some(pools) = &pools {
+        files.write_pools(pools.clone())?;
+    }
+    Ok(Done { wanted, report, pools })
+}
+
+/// The devices that somebody can have been given.
+fn states(last: &Option<Pools>) -> BTreeMap<DeviceId, State> {
+    let devices = last.iter().flat_map(|pools| &pools.pools).flat_map(|pool| &pool.devices);
+    devices.map(|device| (device.id.clone(), device.state)).collect()
+}

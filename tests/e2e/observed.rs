@@ -1,0 +1,84 @@
+//! What a node is seen to do from outside: metrics and events.
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, NODE, SOON, VIRTIO, on_node, policy, policy_for, pool};
+use crate::pods;
+
+/// The agent's answer to a scrape. The node need not have a program for that.
+fn scrape() -> String {
+    on_node(
+        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/9809
+         printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3'",
+    )
+}
+
+/// Events of the node's object with a reason.
+fn events(cluster: &Cluster, reason: &str) -> Vec<Value> {
+    let all = cluster.get("events.events.k8s.io --namespace default");
+    let of_node = |e: &&Value| {
+        e["regarding"]["kind"] == "NodeDevices"
+            && e["regarding"]["name"] == NODE
+            && e["reason"] == reason
+    };
+    all["items"].as_array().unwrap().iter().filter(of_node).cloned().collect()
+}
+
+#[test]
+fn metrics_tell_of_devices_steps_and_traffic() {
+    let cluster = Cluster::at_rest();
+    let parents = json!([{"simulator": "vdpasim_net"}]);
+    cluster.apply(&policy_for("seen", parents, 1, json!([pool("sim", "0", "virtio-vdpa")])));
+    cluster.condition("seen", "Ready");
+    cluster.allocatable("sim", 1);
+    let text = cluster.until("the simulated device is counted", SOON, || {
+        let text = scrape();
+        text.contains("ringway_vdpa_vendor_statistics_total{").then_some(text)
+    });
+    assert!(text.starts_with("HTTP/1.0 200 OK"), "{text}");
+    for line in [
+        "ringway_devices{resource=\"ringway.dev/sim\",state=\"ready\"} 1",
+        "ringway_agent_plan_steps 0",
+        "ringway_stuck_calls 0",
+        "ringway_agent_collector_success{collector=\"link\"} 1",
+        "ringway_agent_collector_success{collector=\"function\"} 1",
+        "ringway_agent_collector_success{collector=\"vdpa\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+    for begin in [
+        "ringway_agent_steps_total{step=\"create_vdpa\",result=\"done\"} ",
+        &format!("ringway_parent_link_up{{parent=\"{VIRTIO}\",interface=\""),
+        "ringway_vdpa_vendor_statistics_total{device=\"vdpasim_net.0\",statistic=\"rx packets\"} ",
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(begin)), "{begin}: {text}");
+    }
+}
+
+#[test]
+fn events_tell_who_is_in_the_way_and_what_was_put_right() {
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("told", 2, json!([pool("rings", "0-1", "virtio-vdpa")])));
+    cluster.condition("told", "Ready");
+    cluster.allocatable("rings", 2);
+
+    let repaired = events(&cluster, "Repaired").len();
+    on_node("echo vdpa:0000:01:00.2 > /sys/bus/vdpa/drivers/virtio_vdpa/unbind");
+    let event = cluster.until("the repair is told", SOON * 3, || {
+        let events = events(&cluster, "Repaired");
+        (events.len() > repaired).then(|| events.last().cloned()).flatten()
+    });
+    assert!(event["note"].as_str().unwrap().contains(VIRTIO), "{event}");
+
+    cluster.apply(&pods::network("rings", "rings"));
+    cluster.apply(&pods::pod("holder", "rings", "rings"));
+    pods::runs(&cluster, "holder");
+    cluster.apply(&policy("told", 4, json!([pool("rings", "0-3", "virtio-vdpa")])));
+    let event = cluster.until("the holder is told", SOON, || {
+        let events = events(&cluster, "DeviceHeld");
+        events.into_iter().find(|e| e["note"].as_str().unwrap().contains("default/holder"))
+    });
+    assert_eq!(event["type"], "Warning");
+    pods::delete(&cluster, "holder");
+    cluster.condition("told", "Ready");
+}
