@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::image::Image;
@@ -83,6 +83,27 @@ pub(crate) fn policy(place: &Place, lab: &Lab, progress: &Progress) -> Result<()
     })
 }
 
+/// Refuses a lab in which the product carves the card for somebody: whoever wants it for himself
+/// would measure or test two at once.
+pub(crate) fn card_is_free(lab: &Lab) -> Result<()> {
+    let kinds =
+        "get customresourcedefinitions devicepolicies.ringway.dev --ignore-not-found -o name";
+    if lab.cluster.get(kinds)?.is_empty() {
+        return Ok(());
+    }
+    free(&lab.cluster.get("get devicepolicies.ringway.dev -o name")?)
+}
+
+fn free(policies: &str) -> Result<()> {
+    ensure!(
+        policies.is_empty(),
+        "the card is needed as it is at rest, and the lab's agent carves it for {}: `cargo lab \
+         down` first",
+        policies.split_whitespace().collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
 /// What a person would look at first.
 fn state(lab: &Lab) -> String {
     let show = |line: &str| lab.cluster.get(line).unwrap_or_else(|error| format!("{error:#}"));
@@ -119,5 +140,18 @@ mod tests {
         let copy = format!("COPY {} /bin/", product::BINARIES.join(" "));
         let entry = format!("ENTRYPOINT [{ENTRY:?}]");
         assert_eq!(lines, ["FROM scratch", &copy, &entry]);
+    }
+
+    #[test]
+    fn a_carved_card_is_left_alone() {
+        free("").unwrap();
+        let error = free("devicepolicy.ringway.dev/rings\ndevicepolicy.ringway.dev/b\n");
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains(
+                "for devicepolicy.ringway.dev/rings, devicepolicy.ringway.dev/b: `cargo lab down`"
+            ),
+            "{text}"
+        );
     }
 }

@@ -32,26 +32,6 @@ struct Pairs {
     empty: Vec<f64>,
 }
 
-/// The measurement takes the card for itself: nobody else may be carving it.
-pub(super) fn card_is_free(lab: &Lab) -> Result<()> {
-    let kinds =
-        "get customresourcedefinitions devicepolicies.ringway.dev --ignore-not-found -o name";
-    if lab.cluster.get(kinds)?.is_empty() {
-        return Ok(());
-    }
-    free(&lab.cluster.get("get devicepolicies.ringway.dev -o name")?)
-}
-
-fn free(policies: &str) -> Result<()> {
-    ensure!(
-        policies.is_empty(),
-        "the cni figures need the card to themselves, and the lab's agent carves it for {}: `cargo \
-         lab down` first",
-        policies.split_whitespace().collect::<Vec<_>>().join(", ")
-    );
-    Ok(())
-}
-
 /// Brings the programs to the node and lets them run there.
 pub(super) fn measure(lab: &Lab, binaries: &[PathBuf]) -> Result<Vec<Row>> {
     for (path, name) in binaries.iter().zip(BINARIES) {
@@ -113,18 +93,5 @@ mod tests {
         let odd = json!({"add": whole, "del": pairs(60, 59)});
         check(&odd.to_string(), "cni.del.cpu: 60 samples beside 59");
         check("", "read what was measured");
-    }
-
-    #[test]
-    fn a_carved_card_is_left_alone() {
-        free("").unwrap();
-        let error = free("devicepolicy.ringway.dev/rings\ndevicepolicy.ringway.dev/b\n");
-        let text = error.unwrap_err().to_string();
-        assert!(
-            text.contains(
-                "for devicepolicy.ringway.dev/rings, devicepolicy.ringway.dev/b: `cargo lab down`"
-            ),
-            "{text}"
-        );
     }
 }

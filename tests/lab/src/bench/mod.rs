@@ -113,7 +113,7 @@ fn measure(place: &Place, wanted: Wanted, progress: &Progress, rows: &mut Vec<Ro
             place.name
         );
         if wanted.cni {
-            cni::card_is_free(&lab)?;
+            deploy::card_is_free(&lab)?;
         }
     }
     if wanted.cold || wanted.warm {

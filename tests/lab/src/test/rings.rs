@@ -98,6 +98,11 @@ impl Rings {
         progress: &Progress,
         show: &(dyn Fn(&Outcome) + Sync),
     ) -> Result<Vec<Outcome>> {
+        if !self.kernel.is_empty()
+            && let Some(lab) = Lab::find(place)
+        {
+            deploy::card_is_free(&lab)?;
+        }
         let mut outcomes = Vec::new();
         for case in &self.style {
             let outcome = case.run(style(place, progress, &case.test)?, || None);
