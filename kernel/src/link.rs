@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     address::Address,
     route::{DefaultRoute, Route},
+    vf::{Vf, VfLink, VfSetting, VfTag, VfTxRate},
     vf_stats::{Counters, MOST_VFS, VfStats},
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 
 mod address;
 mod route;
+mod vf;
 mod vf_stats;
 mod wire;
 

@@ -15,10 +15,11 @@ use header::Headers;
 mod header;
 
 /// Where we write down the kernel's numbers, with the prefixes that their names lack.
-const SOURCES: [(&str, &[&str]); 12] = [
+const SOURCES: [(&str, &[&str]); 13] = [
     (include_str!("../../cni/src/netdev.rs"), &[]),
     (include_str!("../../kernel/src/error.rs"), &[""]),
     (include_str!("../../kernel/src/genl.rs"), &[]),
+    (include_str!("../../kernel/src/link/vf.rs"), &["IFLA_"]),
     (include_str!("../../kernel/src/link/vf_stats.rs"), &["IFLA_"]),
     (include_str!("../../kernel/src/link/wire.rs"), &["IFLA_", "IFF_"]),
     (include_str!("../../kernel/src/module.rs"), &[""]),

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use ringway_kernel::error::errno;
-use ringway_kernel::link::{Counters, Links};
+use ringway_kernel::link::{Counters, Links, Vf, VfSetting, VfTag, VfTxRate};
 use ringway_kernel::netns::Netns;
 use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
@@ -145,4 +145,53 @@ fn vf_statistics_are_those_of_the_pfs_driver() {
         assert_eq!(stats.iter().map(|s| s.index).collect::<Vec<_>>(), expected, "{pf}");
         assert!(stats.iter().all(|s| s.sent == Counters::default()), "{stats:?}");
     }
+}
+
+#[test]
+fn what_is_set_for_a_vf_is_told_and_taken_back() {
+    let node = Node::at_rest();
+    sriov::set_drivers_autoprobe(&node.root, node.igb, false).unwrap();
+    sriov::set_numvfs(&node.root, node.igb, 2).unwrap();
+    let mut links = Links::open().unwrap();
+    let pf = links.of_device(&pci::dir(&node.root, node.igb)).unwrap().unwrap().index;
+    let [first, before] = links.vfs(pf).unwrap().try_into().unwrap();
+    assert_eq!((first.index, before.index), (0, 1));
+
+    let mac = "02:00:00:00:01:00".parse().unwrap();
+    let tag = VfTag { id: 100, qos: 5, service: false };
+    for setting in [
+        VfSetting::Mac(mac),
+        VfSetting::Vlan(Some(tag)),
+        VfSetting::SpoofCheck(false),
+        VfSetting::Trust(true),
+    ] {
+        links.set_vf(pf, 1, setting).unwrap();
+    }
+    let expected = Vf {
+        mac: Some(mac),
+        vlan: Some(tag),
+        spoof_check: Some(false),
+        trust: Some(true),
+        ..before
+    };
+    assert_eq!(links.vfs(pf).unwrap(), [first, expected], "its neighbour is untouched");
+
+    links.set_vf(pf, 1, VfSetting::Vlan(None)).unwrap();
+    assert_eq!(links.vfs(pf).unwrap()[1].vlan, None);
+    // what the driver cannot do, and a VF that is not there
+    let rate = VfSetting::Rate(VfTxRate { min: 10, max: 0 });
+    let error = links.set_vf(pf, 1, rate).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("set the rates of a VF of link {pf} (VF 1): ")), "{error}");
+    assert!(links.set_vf(pf, 9, VfSetting::Trust(true)).is_err());
+}
+
+#[test]
+fn a_driver_that_does_nothing_for_its_vfs_says_so() {
+    let node = Node::at_rest();
+    sriov::set_numvfs(&node.root, node.virtio, 1).unwrap();
+    let mut links = Links::open().unwrap();
+    let pf = links.of_device(&pci::dir(&node.root, node.virtio)).unwrap().unwrap().index;
+    assert_eq!(links.vfs(pf).unwrap(), []);
+    let error = links.set_vf(pf, 0, VfSetting::Trust(true)).unwrap_err();
+    assert_eq!(error.errno(), Some(errno::EOPNOTSUPP), "{error}");
 }
