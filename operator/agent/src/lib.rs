@@ -7,26 +7,34 @@
 //! - [`reconcile`] goes through the steps, and never undoes: after a failure it observes again.
 //!
 //! What is wanted comes from the cluster, or from a file: the agent works without a cluster too.
+//! Before the cluster is there, [`boot`] goes by what was wanted last; [`reset`] puts the node back
+//! to what it was before anything was.
 
 pub mod args;
 pub mod before;
+pub mod boot;
 pub mod cards;
 pub mod cli;
 pub mod drain;
 pub mod files;
 pub mod holders;
 pub mod host;
+pub mod install;
 pub mod kubelet;
+pub mod leave;
 pub mod local;
 pub mod node;
 pub mod offer;
 pub mod plan;
 pub mod reconcile;
+pub mod reset;
 pub mod serve;
 pub mod standing;
 pub mod status;
 pub mod step;
+pub mod unit;
 pub mod wanted;
+pub mod wish;
 
 #[cfg(test)]
 mod fake;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ringway_api::NodeDevicesSpec;
+use ringway_kernel::Root;
 use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 use ringway_node::lock::Locks;
 use rustix::fs::FlockOperation;
@@ -17,12 +18,12 @@ use crate::args::Output;
 use crate::before::Before;
 use crate::drain::{Draining, Look};
 use crate::files::Files;
-use crate::holders;
+use crate::holders::{self, Holders};
 use crate::host::Host;
 use crate::node::{Node as _, Observed};
 use crate::offer;
-use crate::plan::{Planned, plan};
-use crate::reconcile::{Report, reconcile};
+use crate::plan::{Plan, Planned, plan};
+use crate::reconcile::{Gate, Report, reconcile};
 use crate::wanted::Wanted;
 
 /// What a person may hand over is small; a file that is not is a mistake.
@@ -44,11 +45,16 @@ pub fn dry_run(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let before = Before::read(&files.shared.before)?;
     let observed = host.observe()?;
     let plan = plan(&files.node, &wanted, &observed, &before);
+    let holders = holders::of_kernel(&host.root, &observed.inventory);
+    print(&told(&plan, &holders, "everything is as wanted\n"))
+}
+
+/// A plan as text for a person, or what is said of an empty one.
+pub(crate) fn told(plan: &Plan, holders: &Holders, nothing: &str) -> String {
     let mut text = String::new();
     for refusal in &plan.refusals {
         text += &format!("refused  {} ({})\n", refusal.message, refusal.reason.as_str());
     }
-    let holders = holders::of_kernel(&host.root, &observed.inventory);
     for planned in &plan.steps {
         let disturbs: Vec<_> = planned
             .disturbs
@@ -64,10 +70,7 @@ pub fn dry_run(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
         };
         text += &format!("to do    {}: {}{disturbs}\n", planned.parent, planned.step);
     }
-    if text.is_empty() {
-        text = "everything is as wanted\n".to_owned();
-    }
-    print(&text)
+    if text.is_empty() { nothing.to_owned() } else { text }
 }
 
 /// Makes the node what a file says, and writes what it then offers.
@@ -77,13 +80,9 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let mut before = Before::read(&files.shared.before)?;
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
-    // without a cluster nobody can be given a device: what the kernel shows to be in use counts
-    let (mut draining, nobody) = (Draining::default(), BTreeMap::new());
+    let mut draining = Draining::default();
     let gate = |planned: &Planned, observed: &Observed| {
-        let holders = holders::in_the_way(&root, planned, observed);
-        let (offered, holders, locks) = (Ok(&nobody), &holders, &locks);
-        let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
-        draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
+        gate(&root, &locks, &mut draining, planned, observed)
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     let last = files.last_pools().ok().flatten();
@@ -94,11 +93,32 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     finish(&report)
 }
 
-fn finish(report: &Report) -> Result<()> {
-    let mut problems: Vec<_> = report.plan.refusals.iter().map(|r| r.message.clone()).collect();
-    for (planned, wait) in report.plan.steps.iter().zip(&report.waits) {
-        problems.push(format!("{}: {}: {wait}", planned.parent, planned.step));
-    }
+/// Whether a step may be done now where nobody can be given a device, because there is no cluster:
+/// what the kernel shows to be in use counts.
+pub(crate) fn gate(
+    root: &Root,
+    locks: &Locks,
+    draining: &mut Draining,
+    planned: &Planned,
+    observed: &Observed,
+) -> Gate {
+    let (nobody, holders) = (BTreeMap::new(), holders::in_the_way(root, planned, observed));
+    let (offered, holders) = (Ok(&nobody), &holders);
+    let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
+    draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
+}
+
+/// What is refused, and what is left to do, in words.
+pub(crate) fn problems(report: &Report) -> Vec<String> {
+    let refused = report.plan.refusals.iter().map(|refusal| refusal.message.clone());
+    let left = report.plan.steps.iter().zip(&report.waits);
+    let left = left.map(|(planned, wait)| format!("{}: {}: {wait}", planned.parent, planned.step));
+    refused.chain(left).collect()
+}
+
+/// Says how it ended; an error if not everything is as wanted.
+pub(crate) fn finish(report: &Report) -> Result<()> {
+    let problems = problems(report);
     if !problems.is_empty() {
         bail!(
             "{} steps done, not everything is as wanted:\n  - {}",
@@ -253,7 +273,8 @@ fn align<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn print(text: &str) -> Result<()> {
+/// Prints; that nobody reads it is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! `run`: follows this node's NodeDevices object, and answers in its status.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,11 +13,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, 
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
-use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, NodeDevicesStatus};
-use ringway_node::pools::{Pools, State};
-use ringway_node::{DeviceId, atomic, lock::Locks};
-use serde::{Deserialize, Serialize};
+use kube::{Api, Client, ResourceExt as _};
+use ringway_api::node_devices::{LEAVE, NodeDevices, NodeDevicesSpec, NodeDevicesStatus};
+use ringway_node::lock::Locks;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -24,11 +23,12 @@ use tracing::{error, info, warn};
 
 use crate::args::Run;
 use crate::before::Before;
-use crate::drain::{Draining, GRACE, Look};
+use crate::drain::{self, Draining, GRACE, Look};
 use crate::files::Files;
 use crate::holders;
 use crate::host::Host;
 use crate::kubelet;
+use crate::leave::{self, Rest};
 use crate::local;
 use crate::node::Observed;
 use crate::offer;
@@ -36,6 +36,7 @@ use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, chain, reconcile};
 use crate::status;
 use crate::wanted::Wanted;
+use crate::wish::{self, Wish};
 
 /// The agent's name as a writer of objects.
 const MANAGER: &str = "ringway-agent";
@@ -45,15 +46,6 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 const STATUS_DEADLINE: Duration = Duration::from_secs(10);
 /// The API server is asked again after this long.
 const RETRY: Duration = Duration::from_secs(5);
-/// A spec that was accepted once is far smaller.
-const MAX_WISH: u64 = 4 << 20;
-
-/// What the node shall be, and which generation of its object says so.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Wish {
-    generation: Option<i64>,
-    spec: NodeDevicesSpec,
-}
 
 /// Runs until told to stop. A step that is being done is finished first, and no other is begun.
 pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
@@ -64,7 +56,10 @@ pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
         let mut stop = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stopping = Arc::new(AtomicBool::new(false));
+        let left = Arc::new(AtomicBool::new(false));
         let agent = Agent {
+            left: left.clone(),
+            host_files: args.host_files.clone(),
             stopping: stopping.clone(),
             host,
             files,
@@ -79,7 +74,7 @@ pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
         let node = args.node_name.clone();
         let result = tokio::select! {
             result = agent.serve(wishes, args.resync) => result,
-            never = follow(&node, &send) => match never {},
+            never = follow(&node, &send, &left) => match never {},
             _ = stop.recv() => { info!("told to stop"); Ok(()) }
             _ = interrupt.recv() => { info!("interrupted"); Ok(()) }
         };
@@ -91,22 +86,21 @@ pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
 
 /// The last accepted wish: what holds until the API server answers.
 fn remembered(files: &Files) -> Option<Wish> {
-    let bytes = match atomic::read(&files.shared.node, MAX_WISH) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return None,
-        Err(error) => {
-            warn!(error = %error, "the last wish cannot be read");
-            return None;
-        }
-    };
-    serde_json::from_slice(&bytes)
-        .inspect_err(|error| warn!(%error, "the last wish cannot be understood"))
-        .ok()
+    let wish = wish::read(files);
+    wish.inspect_err(|error| warn!(error = format!("{error:#}"), "it is not known")).ok().flatten()
 }
 
 /// Watches the node's object for ever. Whatever goes wrong is said and tried again.
-async fn follow(node: &str, wishes: &watch::Sender<Option<Wish>>) -> std::convert::Infallible {
+async fn follow(
+    node: &str,
+    wishes: &watch::Sender<Option<Wish>>,
+    left: &AtomicBool,
+) -> std::convert::Infallible {
     loop {
+        // whoever told us to leave has removed our object, too: it is not made anew
+        while left.load(Ordering::Relaxed) {
+            tokio::time::sleep(RETRY).await;
+        }
         if let Err(error) = follow_once(node, wishes).await {
             warn!(
                 error = format!("{error:#}"),
@@ -134,7 +128,8 @@ async fn follow_once(node: &str, wishes: &watch::Sender<Option<Wish>>) -> Result
         if object.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let wish = Wish { generation: object.metadata.generation, spec: object.spec };
+        let leaving = object.annotations().contains_key(LEAVE);
+        let wish = Wish { generation: object.metadata.generation, spec: object.spec, leaving };
         wishes.send_if_modified(|last| {
             let new = last.as_ref() != Some(&wish);
             if new {
@@ -176,7 +171,7 @@ async fn ensure_object(client: &Client, api: &Api<NodeDevices>, name: &str) -> R
 struct Agent {
     host: Host,
     files: Files,
-    kubelet: std::path::PathBuf,
+    kubelet: PathBuf,
     draining: Draining,
     last: Vec<Condition>,
     said: Option<(NodeDevicesStatus, Instant)>,
@@ -185,6 +180,10 @@ struct Agent {
     /// How many rounds in a row had a step that failed.
     failed_rounds: u32,
     stopping: Arc<AtomicBool>,
+    /// Whether nothing of ours is on the node any more.
+    left: Arc<AtomicBool>,
+    /// What the chart has put on the host.
+    host_files: Vec<PathBuf>,
     client: Option<Client>,
 }
 
@@ -221,6 +220,12 @@ impl Agent {
             // without a wish there is nothing to do, but the inventory is worth saying
             let known = wish.is_some();
             let wish = wish.unwrap_or_default();
+            let stays_left = wish.leaving && self.left.load(Ordering::Relaxed);
+            self.left.store(stays_left, Ordering::Relaxed);
+            if stays_left {
+                wishes.changed().await.context("follow the wish")?;
+                continue;
+            }
             let again = match self.round(&wish, known).await {
                 Ok(after) => after.pause(resync),
                 Err(error) => {
@@ -243,15 +248,24 @@ impl Agent {
     async fn round(&mut self, wish: &Wish, known: bool) -> Result<After> {
         let asked = Instant::now();
         let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
-        let (wanted, report) = self.work(wish.clone(), known, asked, view).await?;
+        let Done { wanted, report, leaving } = self.work(wish.clone(), known, asked, view).await?;
         self.log_refusals(&report);
         self.failed_rounds = match report.failures.is_empty() {
             true => 0,
             false => self.failed_rounds.saturating_add(1),
         };
         let now = Time(k8s_openapi::jiff::Timestamp::now());
-        let status = status::status(wish.generation, &wanted, &report, &self.last, &now);
+        let mut status = status::status(wish.generation, &wanted, &report, &self.last, &now);
+        let gone = matches!(leaving, Some(None));
+        if let Some(waits) = leaving {
+            let said = leave::condition(wish.generation, waits.as_deref(), &self.last, &now);
+            status.conditions.push(said);
+        }
         let unsaid = self.say(status).await;
+        if gone && !unsaid {
+            info!("nothing of ours is left on this node");
+            self.left.store(true, Ordering::Relaxed);
+        }
         let draining = !self.draining.devices().is_empty();
         Ok(After { draining, unsaid, failed_rounds: self.failed_rounds })
     }
@@ -274,13 +288,15 @@ impl Agent {
         known: bool,
         asked: Instant,
         view: Result<kubelet::View, String>,
-    ) -> Result<(Wanted, Report)> {
+    ) -> Result<Done> {
         let (mut host, files) = (self.host.clone(), self.files.clone());
+        let host_files = self.host_files.clone();
         let stopping = self.stopping.clone();
         let mut draining = std::mem::take(&mut self.draining);
         let (result, draining) = tokio::task::spawn_blocking(move || {
             let wish = known.then_some(&wish);
-            let world = World { view: &view, asked, stopping: &stopping };
+            let host_files = &host_files;
+            let world = World { view: &view, asked, stopping: &stopping, host_files };
             let result = work(&mut host, &files, wish, &world, &mut draining);
             (result, draining)
         })
@@ -343,6 +359,16 @@ struct World<'a> {
     asked: Instant,
     /// Whether the agent was told to stop.
     stopping: &'a AtomicBool,
+    /// What the chart has put on the host.
+    host_files: &'a [PathBuf],
+}
+
+/// What became of a round.
+struct Done {
+    wanted: Wanted,
+    report: Report,
+    /// If the node is to be left: what that waits for, or that it is done.
+    leaving: Option<Option<String>>,
 }
 
 fn work(
@@ -351,14 +377,14 @@ fn work(
     wish: Option<&Wish>,
     world: &World<'_>,
     draining: &mut Draining,
-) -> Result<(Wanted, Report)> {
+) -> Result<Done> {
     if let Some(wish) = wish {
-        remember(files, wish)?;
+        wish::remember(files, wish)?;
     }
     let wanted = wish.map(|wish| Wanted::of(&wish.spec)).unwrap_or_default();
     let mut before = Before::read(&files.shared.before)?;
     let last = files.last_pools().map_err(|error| chain(&error));
-    let offered = last.as_ref().map(states);
+    let offered = last.as_ref().map(|last| drain::states(last.as_ref()));
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
     let gate = |planned: &Planned, observed: &Observed| {
@@ -381,22 +407,17 @@ fn work(
     if let Some(pools) = pools.filter(|_| wish.is_some()) {
         files.write_pools(pools)?;
     }
-    Ok((wanted, report))
-}
-
-/// Keeps the wish for the next start, which may come before the API server answers.
-fn remember(files: &Files, wish: &Wish) -> Result<()> {
-    let bytes = serde_json::to_vec_pretty(wish)?;
-    if atomic::read(&files.shared.node, MAX_WISH).ok().as_ref() != Some(&bytes) {
-        atomic::write(&files.shared.node, &bytes, 0o600).context("remember the wish")?;
-    }
-    Ok(())
-}
-
-/// The devices that somebody can have been given.
-fn states(last: &Option<Pools>) -> BTreeMap<DeviceId, State> {
-    let devices = last.iter().flat_map(|pools| &pools.pools).flat_map(|pool| &pool.devices);
-    devices.map(|device| (device.id.clone(), device.state)).collect()
+    let leaving = wish.filter(|wish| wish.leaving).map(|wish| {
+        let kubelet = world.view.as_ref().map_err(String::as_str);
+        let attachments = leave::attachments(files)?;
+        let rest = Rest { wish, before: &before, report: &report, kubelet, attachments };
+        let waits = leave::waits_for(&rest);
+        if waits.is_none() {
+            leave::remove(files, world.host_files)?;
+        }
+        anyhow::Ok(waits)
+    });
+    Ok(Done { leaving: leaving.transpose()?, wanted, report })
 }
 
 #[cfg(test)]
