@@ -27,8 +27,8 @@ pub struct Rest<'a> {
     pub report: &'a Report,
     /// Kubelet's view, or why there is none.
     pub kubelet: Result<&'a View, &'a str>,
-    /// Attachments of pods that are on record.
-    pub attachments: usize,
+    /// Attachments of pods that are on record: the files' names.
+    pub attachments: &'a [String],
 }
 
 /// What leaving waits for; nothing once the node is at rest. Pure.
@@ -55,22 +55,25 @@ pub fn waits_for(rest: &Rest<'_>) -> Option<String> {
     if let Some(id) = view.allocatable.iter().next() {
         return Some(format!("kubelet may still hand out {id}"));
     }
-    match rest.attachments {
-        0 => None,
-        1 => Some("one attachment is on record: it ends with its pod".to_owned()),
-        many => Some(format!("{many} attachments are on record: they end with their pods")),
-    }
+    let first = rest.attachments.first()?;
+    let many = rest.attachments.len();
+    Some(format!("attachment {first} (1 of {many}) is still on record: it ends with its pod"))
 }
 
-/// How many attachments are on record.
+/// The attachments that are on record, by their files.
 ///
 /// # Errors
 /// The directory is there and cannot be listed.
-pub fn attachments(files: &Files) -> Result<usize> {
+pub fn attachments(files: &Files) -> Result<Vec<String>> {
     let dir = &files.shared.attachments;
-    match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        entries => Ok(entries.with_context(|| format!("list {}", dir.display()))?.count()),
+    let list = || -> std::io::Result<Vec<String>> {
+        let name =
+            |entry: std::io::Result<std::fs::DirEntry>| Ok(entry?.path().display().to_string());
+        std::fs::read_dir(dir)?.map(name).collect()
+    };
+    match list() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.with_context(|| format!("list {}", dir.display())),
     }
 }
 
@@ -135,19 +138,25 @@ mod tests {
             let rest = Rest { wish: &wish, before: &before, report: &report, kubelet, attachments };
             waits_for(&rest)
         };
-        assert_eq!(rest(Ok(&idle), 0), None);
+        assert_eq!(rest(Ok(&idle), &[]), None);
         let says = |said: Option<String>, words: &str| {
             assert!(said.as_ref().is_some_and(|said| said.contains(words)), "{words}: {said:?}");
         };
-        says(rest(Ok(&idle), 2), "2 attachments");
-        says(rest(Err("no socket"), 0), "kubelet does not say which pods hold devices: no socket");
-        says(rest(Ok(&held), 0), "0000:01:00.1 is in use: pod a/b");
-        says(rest(Ok(&offered), 0), "may still hand out");
+        let two = ["/a/c:net1.json".to_owned(), "/a/d:net1.json".to_owned()];
+        says(rest(Ok(&idle), &two), "(1 of 2) is still on record");
+        says(rest(Ok(&idle), &two), "attachment /a/c:net1.json");
+        says(
+            rest(Err("no socket"), &[]),
+            "kubelet does not say which pods hold devices: no socket",
+        );
+        says(rest(Ok(&held), &[]), "0000:01:00.1 is in use: pod a/b");
+        says(rest(Ok(&offered), &[]), "may still hand out");
 
         let mut before = before.clone();
         before.parents.insert("0000:01:00.0".into(), ParentBefore::default());
         let kubelet = Ok(&idle);
-        let rest = Rest { wish: &wish, before: &before, report: &report, kubelet, attachments: 0 };
+        let rest =
+            Rest { wish: &wish, before: &before, report: &report, kubelet, attachments: &[] };
         says(waits_for(&rest), "0000:01:00.0: it is not known to be as it was");
         let spec = serde_json::from_value(serde_json::json!({"parents": [
             {"name": "0000:01:00.0", "policy": "edge", "functionCount": 1}]}));
@@ -167,9 +176,10 @@ mod tests {
             remove(&files, std::slice::from_ref(&unit)).unwrap();
             assert!(!unit.exists() && !files.shared.node.exists() && !files.shared.pools.exists());
         }
-        assert_eq!(attachments(&files).unwrap(), 0);
+        assert_eq!(attachments(&files).unwrap(), Vec::<String>::new());
         std::fs::create_dir_all(&files.shared.attachments).unwrap();
-        std::fs::write(files.shared.attachments.join("c:net1.json"), "{}").unwrap();
-        assert_eq!(attachments(&files).unwrap(), 1);
+        let record = files.shared.attachments.join("c:net1.json");
+        std::fs::write(&record, "{}").unwrap();
+        assert_eq!(attachments(&files).unwrap(), [record.display().to_string()]);
     }
 }

@@ -410,7 +410,8 @@ fn work(
     let leaving = wish.filter(|wish| wish.leaving).map(|wish| {
         let kubelet = world.view.as_ref().map_err(String::as_str);
         let attachments = leave::attachments(files)?;
-        let rest = Rest { wish, before: &before, report: &report, kubelet, attachments };
+        let (before, report) = (&before, &report);
+        let rest = Rest { wish, before, report, kubelet, attachments: &attachments };
         let waits = leave::waits_for(&rest);
         if waits.is_none() {
             leave::remove(files, world.host_files)?;

@@ -83,10 +83,7 @@ impl ApiServer {
     pub(crate) fn delete(&self, path: &str) {
         let mut state = self.0.lock().unwrap();
         let key = state.objects.keys().find(|key| written(key) == path).unwrap().clone();
-        let mut object = state.objects.remove(&key).unwrap();
-        state.version += 1;
-        object["metadata"]["resourceVersion"] = state.version.to_string().into();
-        state.tell(&key.0, "DELETED", &object);
+        state.remove(&key).unwrap();
     }
 
     /// What was written so far, other than the Lease.
@@ -159,6 +156,7 @@ impl ApiServer {
             (Method::GET, _) if query.contains("watch=true") => state.watch(&target, query),
             (Method::GET, _) => state.list(&target),
             (Method::POST, _) => state.create(target, &body),
+            (Method::DELETE, _) => state.delete(&target),
             (Method::PUT, _) => state.replace(target, &body),
             (Method::PATCH, Some("application/apply-patch+yaml")) => state.apply(target, &body),
             (Method::PATCH, Some("application/merge-patch+json")) => state.merge(target, &body),
@@ -171,6 +169,21 @@ impl State {
     fn read(&self, target: &Target) -> Answer {
         match self.objects.get(&target.key()) {
             Some(object) => json_body(object),
+            None => status(StatusCode::NOT_FOUND, "NotFound", "not found"),
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Value> {
+        let mut object = self.objects.remove(key)?;
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.tell(&key.0, "DELETED", &object);
+        Some(object)
+    }
+
+    fn delete(&mut self, target: &Target) -> Answer {
+        match self.remove(&target.key()) {
+            Some(object) => json_body(&object),
             None => status(StatusCode::NOT_FOUND, "NotFound", "not found"),
         }
     }
@@ -257,8 +270,11 @@ impl State {
     fn merge(&mut self, target: Target, body: &[u8]) -> Answer {
         let patch: Value = serde_json::from_slice(body).unwrap();
         let mut object = self.objects[&target.key()].clone();
-        for (key, value) in patch["spec"].as_object().unwrap() {
+        for (key, value) in patch["spec"].as_object().into_iter().flatten() {
             object["spec"][key] = value.clone();
+        }
+        for (key, value) in patch["metadata"]["annotations"].as_object().into_iter().flatten() {
+            object["metadata"]["annotations"][key] = value.clone();
         }
         json_body(&self.store(target, object))
     }
@@ -336,6 +352,7 @@ fn target_of(object: &Value) -> Target {
         "DeviceNetwork" => "devicenetworks",
         "Node" => "nodes",
         "Lease" => "leases",
+        "Pod" => "pods",
         "NetworkAttachmentDefinition" => "network-attachment-definitions",
         other => panic!("{other}"),
     };

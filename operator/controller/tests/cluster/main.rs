@@ -11,4 +11,5 @@ mod api_server;
 mod lease;
 mod networks;
 mod objects;
+mod remove;
 mod specs;
