@@ -14,3 +14,4 @@ mod lab;
 mod network;
 mod pods;
 mod policy;
+mod removal;
