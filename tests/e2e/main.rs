@@ -15,3 +15,4 @@ mod network;
 mod observed;
 mod pods;
 mod policy;
+mod removal;

@@ -22,12 +22,33 @@ impl Agent {
         let wish = self.dir.path().join("wish.yaml");
         let head = "apiVersion: ringway.dev/v1alpha1\nkind: NodeDevices\nspec:\n";
         fs::write(&wish, format!("{head}  parents: {parents}\n")).unwrap();
-        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        [self.program(), vec![verb.to_owned(), "--file".to_owned(), self.path("wish.yaml")]]
+            .concat()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn program(&self) -> Vec<String> {
         let program = std::env::var("RINGWAY_AGENT").unwrap_or("/opt/lab/ringway-agent".into());
-        let (state, run) = (path("state"), path("run"));
-        [&program, "--state-dir", &state, "--run-dir", &run, verb, "--file", &path("wish.yaml")]
-            .map(str::to_owned)
-            .to_vec()
+        let (state, run) = (self.path("state"), self.path("run"));
+        [&program, "--state-dir", &state, "--run-dir", &run].map(str::to_owned).to_vec()
+    }
+
+    /// Puts back, on a machine without a kubelet.
+    pub(crate) fn reset(&self, args: &[&str]) -> Output {
+        let program = self.program();
+        let kubelet = self.path("no-kubelet");
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).args(["reset", "--kubelet-dir", &kubelet]);
+        command.args(args).output().unwrap()
+    }
+
+    pub(crate) fn must_reset(&self, args: &[&str]) -> String {
+        let output = self.reset(args);
+        assert!(output.status.success(), "reset: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) fn run(&self, verb: &str, parents: &str) -> Output {

@@ -2,7 +2,7 @@
 //! Linux. It learns a rule of the kernel only after the kernel ring has shown it
 //! (tests/kernel: each refusal below has its twin there).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::features::Features;
@@ -28,6 +28,8 @@ pub(crate) const PF: &str = "0000:01:00.0";
 pub(crate) struct Fake {
     pub(crate) observed: Observed,
     pub(crate) done: Vec<Step>,
+    /// The only driver that may bind a function, by index.
+    pub(crate) overrides: BTreeMap<u32, String>,
     /// Modules that are not installed.
     pub(crate) absent: Vec<&'static str>,
 }
@@ -60,7 +62,7 @@ impl Fake {
             notes: vec![],
         };
         let observed = Observed { inventory, modules: BTreeSet::new(), vdpa_autoprobe: None };
-        Self { observed, done: vec![], absent: vec![] }
+        Self { observed, done: vec![], overrides: BTreeMap::new(), absent: vec![] }
     }
 
     /// The same with functions that no driver has.
@@ -107,6 +109,7 @@ impl Fake {
             return Err(refused("would sleep: a vDPA bus driver has not let go"));
         }
         let autoprobe = self.card().drivers_autoprobe;
+        self.overrides.clear();
         let card = self.card();
         let own = cards::card(card.driver.as_deref()).map(|card| card.netdev.driver);
         card.numvfs = count;
@@ -236,22 +239,32 @@ impl Node for Fake {
         Ok(self.observed.clone())
     }
 
+    fn overrides(&mut self, _: Address) -> Result<BTreeMap<u32, String>> {
+        Ok(self.overrides.clone())
+    }
+
     fn apply(&mut self, step: &Step) -> Result<()> {
         self.done.push(step.clone());
         match step {
             Step::LoadModule(module) => self.load(module)?,
             Step::SetUplinkMtu { mtu, .. } => self.card().netdevs[0].mtu = *mtu,
             Step::RaiseUplink { .. } => self.card().netdevs[0].up = true,
+            Step::LowerUplink { .. } => self.card().netdevs[0].up = false,
             Step::SetFunctionAutoprobe { on, .. } => self.card().drivers_autoprobe = *on,
             Step::SetFunctionCount { count, .. } => self.set_count(*count)?,
-            Step::StopVdpaAutoprobe => self.observed.vdpa_autoprobe = Some(false),
+            Step::SetVdpaAutoprobe { on } => self.observed.vdpa_autoprobe = Some(*on),
             Step::UnbindVdpa { name } => self.bind(name, None)?,
             Step::DeleteVdpa { name } => self.delete(name)?,
             Step::BindFunction { function, driver } => {
                 self.rebind(function, Some(driver.name))?;
+                self.overrides.remove(&function.index());
+                let only = driver.pinned.then(|| (function.index(), driver.name.to_owned()));
+                self.overrides.extend(only);
             }
-            Step::ReleaseFunction { function, driver } => {
+            Step::ReleaseFunction { function, driver, only } => {
                 self.rebind(function, driver.as_deref())?;
+                self.overrides.remove(&function.index());
+                self.overrides.extend(only.clone().map(|only| (function.index(), only)));
             }
             Step::CreateVdpa { function, settings, .. } => {
                 self.create(function)?;

@@ -20,6 +20,7 @@ use crate::files::Files;
 use crate::follow::{Followed, follow, replace};
 use crate::host::Host;
 use crate::kubelet;
+use crate::leave;
 use crate::local;
 use crate::metrics::{self, Metrics};
 use crate::news::{Kind, News, Told};
@@ -59,9 +60,11 @@ pub async fn serve(
     stopped: impl Future<Output = ()>,
 ) -> Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
+    let left = Arc::new(AtomicBool::new(false));
     let followed = Followed {
         wish: watch::Sender::new(Wish::remembered(&files)),
         object: watch::Sender::new(None),
+        left: left.clone(),
     };
     let (node, metrics, stuck) =
         (&args.node_name, Arc::new(Metrics::default()), host.stuck.clone());
@@ -79,6 +82,8 @@ pub async fn serve(
         metrics: metrics.clone(),
         failed_rounds: 0,
         stopping: stopping.clone(),
+        left,
+        host_files: args.host_files.clone(),
     };
     let scraped = async {
         match args.metrics_address {
@@ -111,6 +116,10 @@ struct Agent {
     /// How many rounds in a row had a step that failed.
     failed_rounds: u32,
     stopping: Arc<AtomicBool>,
+    /// Whether nothing of ours is on the node any more.
+    left: Arc<AtomicBool>,
+    /// What the chart has put on the host.
+    host_files: Vec<PathBuf>,
 }
 
 /// How the node is after a round.
@@ -141,6 +150,14 @@ impl Agent {
     ) -> Result<()> {
         loop {
             let wish = wishes.borrow_and_update().clone();
+            // a node that was left is left alone, until somebody wants it again
+            let left =
+                self.left.load(Ordering::Relaxed) && wish.as_ref().is_some_and(|wish| wish.leaving);
+            self.left.store(left, Ordering::Relaxed);
+            if left {
+                wishes.changed().await.context("follow the wish")?;
+                continue;
+            }
             let begun = Instant::now();
             let again = match self.round(wish.as_ref()).await {
                 Ok(done) => self.ended(wish.as_ref(), &done, begun.elapsed()).pause(resync),
@@ -158,7 +175,7 @@ impl Agent {
 
     /// Tells of a round that came to its end.
     fn ended(&mut self, wish: Option<&Wish>, done: &Done, took: Duration) -> After {
-        let Done { wanted, report, pools } = done;
+        let Done { wanted, report, pools, leaving } = done;
         self.metrics.count(took, report, pools.as_ref());
         for news in self.told.news(wish, report) {
             self.hear(news);
@@ -170,8 +187,16 @@ impl Agent {
         let generation = wish.and_then(|wish| wish.generation);
         self.tell(|last, now| {
             let last = last.map_or(&[][..], |last| &last.conditions);
-            status::status(generation, wanted, report, last, now)
+            let mut status = status::status(generation, wanted, report, last, now);
+            if let Some(waits) = leaving {
+                status.conditions.push(leave::condition(generation, waits.as_deref(), last, now));
+            }
+            status
         });
+        if *leaving == Some(None) {
+            info!("nothing of ours is left on this node");
+            self.left.store(true, Ordering::Relaxed);
+        }
         let draining = !self.draining.devices().is_empty();
         After { draining, failed_rounds: self.failed_rounds }
     }
@@ -210,10 +235,10 @@ impl Agent {
         let asked = Instant::now();
         let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
         let (mut host, files, wish) = (self.host.clone(), self.files.clone(), wish.cloned());
-        let stopping = self.stopping.clone();
+        let (stopping, host_files) = (self.stopping.clone(), self.host_files.clone());
         let mut draining = std::mem::take(&mut self.draining);
         let (result, draining) = tokio::task::spawn_blocking(move || {
-            let world = World { view: &view, asked, stopping: &stopping };
+            let world = World { view: &view, asked, stopping: &stopping, host_files: &host_files };
             let result = work(&mut host, &files, wish.as_ref(), &world, &mut draining);
             (result, draining)
         })

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::device_policy::{Attach, Range, Uplink, VdpaSettings};
 
+/// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
+/// what the chart has put on the host goes. Set when the chart is removed.
+pub const LEAVE: &str = "ringway.dev/leave";
+
 /// What one node shall have, and has. Named after its node and owned by it.
 #[derive(Debug, Clone, Default, PartialEq, CustomResource, KubeSchema, Serialize, Deserialize)]
 #[kube(

@@ -125,10 +125,9 @@ fn a_policy_that_goes_leaves_the_card_as_it_was() {
     let at_first = fake.observed.inventory.parents[0].clone();
     converge(&two_pools(), &mut fake, &mut before);
     converge(&Wanted::default(), &mut fake, &mut before);
-    let mut now = fake.observed.inventory.parents[0].clone();
-    now.netdevs[0].up = false; // a link that is up harms nobody
-    assert_eq!(now, at_first);
-    assert_eq!(before.parents.len() + before.vdpa.len(), 0, "{before:?}");
+    assert_eq!(fake.observed.inventory.parents[0], at_first);
+    assert_eq!(fake.observed.vdpa_autoprobe, Some(true));
+    assert_eq!(before, Before::default());
 }
 
 #[test]
@@ -257,7 +256,7 @@ fn any_wish_is_reached_from_any_state() {
             let wanted = any(&mut random);
             let steps = plan_of(&wanted, &fake, &before).steps;
             for planned in steps.iter().take(random.usize(0..=steps.len())) {
-                record(&mut before, planned, &fake.observed);
+                record(&mut before, planned, &fake.observed, fake.overrides.clone());
                 fake.apply(&planned.step).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
                 if matches!(planned.step, Step::SetFunctionCount { .. } | Step::LoadModule(_)) {
                     break;
@@ -305,7 +304,7 @@ fn from_any_attach_kind_to_any_other_without_a_neighbour_or_the_parent() {
                     Step::BindFunction { function, .. }
                     | Step::CreateVdpa { function, .. }
                     | Step::BindVdpa { function, .. } => function.index() < 2,
-                    Step::LoadModule(_) | Step::StopVdpaAutoprobe => true,
+                    Step::LoadModule(_) | Step::SetVdpaAutoprobe { .. } => true,
                     _ => false,
                 };
                 assert!(own, "{from:?} to {to:?}: {step}");
@@ -395,7 +394,72 @@ fn functions_that_were_there_get_their_drivers_back() {
     assert_eq!(before.parents[crate::fake::PF].functions[&0].as_deref(), Some("virtio-pci"));
     converge(&Wanted::default(), &mut fake, &mut before);
     assert_eq!(fake.card().functions, at_first);
-    assert_eq!(before, Before { vdpa_autoprobe: before.vdpa_autoprobe, ..Before::default() });
+    assert_eq!(before, Before::default());
+}
+
+/// Whatever the card was, and whatever became of it: with nobody's wish it is as it was.
+#[test]
+fn any_card_is_put_back_to_what_it_was() {
+    for seed in 0..500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut fake, mut before) = (Fake::new(), Before::default());
+        for module in ["vdpa", "vp_vdpa", "vfio_pci"] {
+            fake.apply(&Step::LoadModule(module)).unwrap();
+        }
+        fake.card().drivers_autoprobe = random.bool();
+        let count = random.u16(0..=4);
+        fake.apply(&Step::SetFunctionCount { pf: pf(), count }).unwrap();
+        if count > 0 && random.bool() {
+            let kinds = [Attach::Netdev, Attach::Vfio, Attach::VhostVdpa];
+            fake.apply(&crate::fake::bind(0, *random.choice(&kinds).unwrap())).unwrap();
+        }
+        let netdev = &mut fake.card().netdevs[0];
+        (netdev.up, netdev.mtu) = (random.bool(), random.u32(1300..=1500));
+        let (at_first, overrides) = (fake.observed.inventory.clone(), fake.overrides.clone());
+        for _ in 0..random.usize(1..4) {
+            let mut wanted = any(&mut random);
+            wanted.parents.iter_mut().for_each(|parent| parent.mtu = Some(9000));
+            converge(&wanted, &mut fake, &mut before);
+        }
+        converge(&Wanted::default(), &mut fake, &mut before);
+        assert_eq!(fake.observed.inventory, at_first, "seed {seed}");
+        assert_eq!(fake.overrides, overrides, "seed {seed}");
+        assert_eq!(fake.observed.vdpa_autoprobe, Some(true), "seed {seed}");
+        assert_eq!(before, Before::default(), "seed {seed}");
+        assert_eq!(converge(&Wanted::default(), &mut fake, &mut before), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn another_card_in_its_slot_is_not_put_back() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    converge(&two_pools(), &mut fake, &mut before);
+    fake.card().ids.device = 0x9999;
+    let plan = plan_of(&Wanted::default(), &fake, &before);
+    assert_eq!(plan.steps, []);
+    let refusal = &plan.refusals[0];
+    assert_eq!(refusal.reason, Reason::IdentityMismatch);
+    let words = "0000:01:00.0: the card there is 1af4:9999, changed was 1af4:1041";
+    assert!(refusal.message.starts_with(words), "{}", refusal.message);
+}
+
+#[test]
+fn the_bus_is_given_back_once_no_device_of_ours_is_left() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    converge(&two_pools(), &mut fake, &mut before);
+    let held = |planned: &Planned, _: &crate::node::Observed| match planned.disturbs.is_empty() {
+        true => Gate::Go(vec![]),
+        false => Gate::Wait("held".to_owned()),
+    };
+    let nobody = Wanted::default();
+    let report = reconcile("node1", &mut fake, &nobody, &mut before, |_| Ok(()), held).unwrap();
+    let last = report.plan.steps.last().unwrap();
+    assert_eq!(last.step, Step::SetVdpaAutoprobe { on: true });
+    assert_eq!(report.waits.last().unwrap(), "waits for an earlier step");
+    assert_eq!(fake.observed.vdpa_autoprobe, Some(false));
+    // a pool of another kind does not need it either
+    converge(&card(4, vec![pool("a", 0..=3, Attach::Vfio)]), &mut fake, &mut before);
+    assert_eq!(fake.observed.vdpa_autoprobe, Some(true));
 }
 
 #[test]

@@ -90,7 +90,8 @@ impl World {
 
     pub(crate) fn run(&self) -> Run {
         let kubelet_dir = self.dir.path().join("kubelet");
-        Run { node_name: "a".into(), kubelet_dir, resync: RESYNC, metrics_address: None }
+        let (resync, host_files) = (RESYNC, Vec::new());
+        Run { node_name: "a".into(), kubelet_dir, resync, metrics_address: None, host_files }
     }
 
     /// Starts the daemon, which goes on until the test ends.
