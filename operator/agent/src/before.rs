@@ -83,6 +83,17 @@ impl Before {
         self.parents.entry(name.to_string()).or_insert_with(now);
     }
 
+    /// Notes the MTU of a parent's interface, if that was in another network namespace before.
+    pub fn note_mtu(&mut self, name: &ParentName, observed: &Observed) {
+        let (Some(parent), ParentName::Pci(pf)) = (self.parents.get_mut(&name.to_string()), name)
+        else {
+            return;
+        };
+        let found = observed.inventory.parents.iter().find(|found| found.address == *pf);
+        let netdev = found.and_then(|found| found.netdevs.first());
+        parent.mtu = parent.mtu.or(netdev.map(|netdev| netdev.mtu));
+    }
+
     /// Notes the driver that a function of a card has now, unless one was noted before.
     pub fn note_driver(&mut self, function: &Function, observed: &Observed) {
         let Some(parent) = self.parents.get_mut(&function.parent().to_string()) else { return };

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::before::Before;
 use crate::node::{Node, Observed};
-use crate::plan::{Plan, Planned, plan};
+use crate::plan::{Plan, Planned, card, plan};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
 use crate::wanted::Wanted;
 
@@ -95,6 +95,9 @@ pub fn reconcile(
                 Ok(()) => {
                     info!(parent = %planned.parent, step = %planned.step, "done");
                     progress = true;
+                    if forget_functions(before, planned) {
+                        save(before)?;
+                    }
                     done.push(planned.clone());
                     if reveals(&planned.step) {
                         break;
@@ -147,11 +150,9 @@ pub(crate) fn record(before: &mut Before, planned: &Planned, observed: &Observed
             before.note_parent(&planned.parent, observed);
             before.vdpa.extend(device_name(function, observed));
         }
-        Step::SetFunctionCount { .. } => {
+        Step::SetUplinkMtu { .. } => {
             before.note_parent(&planned.parent, observed);
-            if let Some(parent) = before.parents.get_mut(&planned.parent.to_string()) {
-                parent.functions.clear();
-            }
+            before.note_mtu(&planned.parent, observed);
         }
         Step::BindFunction { function, .. } => {
             before.note_parent(&planned.parent, observed);
@@ -170,12 +171,25 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     }
     before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
     before.forget_drivers(observed);
+    let asked: BTreeSet<_> = wanted.parents.iter().map(|parent| parent.name.to_string()).collect();
+    if before.parents.keys().all(|name| asked.contains(name)) {
+        return;
+    }
     let left = plan("", wanted, observed, before);
-    before.parents.retain(|name, _| {
-        wanted.parents.iter().any(|parent| parent.name.to_string() == *name)
+    before.parents.retain(|name, was| {
+        asked.contains(name)
             || left.refusals.iter().any(|refusal| refusal.parent == *name)
             || left.steps.iter().any(|step| step.parent.to_string() == *name)
+            || card::out_of_sight(name, was, observed)
     });
+}
+
+/// Drops the drivers of functions that went when their number changed. Not before: an agent that is
+/// killed in between still has to give them back. Says whether there were any.
+fn forget_functions(before: &mut Before, done: &Planned) -> bool {
+    let Step::SetFunctionCount { .. } = done.step else { return false };
+    let parent = before.parents.get_mut(&done.parent.to_string());
+    parent.is_some_and(|parent| !std::mem::take(&mut parent.functions).is_empty())
 }
 
 /// The name of the vDPA device that we make on a function, once the function exists.

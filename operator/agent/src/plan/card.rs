@@ -29,6 +29,9 @@ pub(super) fn plan(
     uplink(plan, parent, found);
     let remade = found.numvfs != parent.count;
     if remade {
+        if parent.count > 0 && found.drivers_autoprobe {
+            plan.parent_step(&parent.name, &[], Step::SetFunctionAutoprobe { pf, on: false });
+        }
         count(plan, &parent.name, pf, found, parent.count, before);
     }
     let was = before.parents.get(&parent.name.to_string());
@@ -70,10 +73,15 @@ pub(super) fn restore(
     if let Some(reason) = off_limits(found) {
         return plan.refuse(&name, Reason::CarriesNodeTraffic, reason);
     }
-    if found.numvfs != was.function_count {
-        if let Err((reason, message)) = may_remake(pf, found, before) {
-            return plan.refuse(&name, reason, message);
-        }
+    let remade = found.numvfs != was.function_count;
+    if let (true, Err((reason, message))) = (remade, may_remake(pf, found, before)) {
+        return plan.refuse(&name, reason, message);
+    }
+    // before their number: where drivers came by themselves they come to what is made now
+    if let Some(on) = was.drivers_autoprobe.filter(|on| *on != found.drivers_autoprobe) {
+        plan.parent_step(&name, &[], Step::SetFunctionAutoprobe { pf, on });
+    }
+    if remade {
         count(plan, &name, pf, found, was.function_count, before);
     } else {
         for existing in &found.functions {
@@ -81,12 +89,17 @@ pub(super) fn restore(
             function::plan(plan, &site, None, before);
         }
     }
-    if let Some(on) = was.drivers_autoprobe.filter(|on| *on != found.drivers_autoprobe) {
-        plan.parent_step(&name, &[], Step::SetFunctionAutoprobe { pf, on });
-    }
     if let (Some(mtu), Some(netdev)) = (was.mtu, found.netdevs.first()) {
         set_mtu(plan, &name, netdev, mtu);
     }
+}
+
+/// Whether it cannot be told if a card is as it was: its interface is in another network namespace,
+/// and may have our MTU when it comes back.
+pub(crate) fn out_of_sight(name: &str, was: &ParentBefore, observed: &Observed) -> bool {
+    let ParentName::Pci(pf) = ParentName::of(name) else { return false };
+    let found = observed.inventory.parents.iter().find(|parent| parent.address == pf);
+    was.mtu.is_some() && found.is_some_and(|found| found.netdevs.is_empty())
 }
 
 /// Everything that speaks against it, before anything is touched.
@@ -253,9 +266,6 @@ fn count(
         for device in vdpa.iter().filter(|device| before.vdpa.contains(&device.name)) {
             function::take_down(device, |step| plan.parent_step(name, &all, step));
         }
-    }
-    if count > 0 && found.drivers_autoprobe {
-        plan.parent_step(name, &[], Step::SetFunctionAutoprobe { pf, on: false });
     }
     plan.parent_step(name, &all, Step::SetFunctionCount { pf, count });
 }
