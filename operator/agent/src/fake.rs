@@ -10,6 +10,7 @@ use ringway_kernel::inventory::{
     Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
 };
 use ringway_kernel::pci::{Address, Ids};
+use ringway_kernel::sriov::Layout;
 use ringway_kernel::testing::Tree;
 use ringway_kernel::vdpa::{Classes, Handle, ManagementDevice};
 use ringway_kernel::vdpa_bus::Driver;
@@ -258,6 +259,7 @@ pub(crate) fn virtio_card() -> Parent {
         totalvfs: 4,
         numvfs: 0,
         drivers_autoprobe: true,
+        layout: Some(Layout { offset: 1, stride: 1 }),
         functions: vec![],
     }
 }
