@@ -11,6 +11,7 @@
 pub mod args;
 pub mod before;
 pub mod cards;
+mod changes;
 pub mod cli;
 pub mod cluster;
 pub mod drain;
@@ -34,6 +35,7 @@ mod show;
 pub mod standing;
 pub mod status;
 pub mod step;
+pub mod udev;
 pub mod wanted;
 pub mod wish;
 mod work;

@@ -24,6 +24,7 @@ use crate::plan::{Planned, plan};
 use crate::preview::Preview;
 use crate::reconcile::{Report, reconcile};
 use crate::show::{as_data, inventory_table};
+use crate::udev;
 use crate::wanted::Wanted;
 
 /// What a person may hand over is small; a file that is not is a mistake.
@@ -60,16 +61,18 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let save = |before: &Before| before.write(&files.shared.before);
     // without a cluster nobody can be given a device: what the kernel shows to be in use counts
     let (mut draining, nobody) = (Draining::default(), BTreeMap::new());
+    let last = files.last_pools().ok().flatten();
+    let last = last.as_ref();
     let gate = |planned: &Planned, observed: &Observed| {
+        files.keep_managers_off(udev::rules(&wanted, observed, last).as_deref());
         let holders = holders::in_the_way(&root, planned, observed);
         let (offered, holders, locks) = (Ok(&nobody), &holders, &locks);
         let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
         draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
-    let last = files.last_pools().ok().flatten();
-    let (none, last) = (Default::default(), last.as_ref());
-    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &none, last) {
+    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &Default::default(), last) {
+        files.keep_managers_off(udev::rules(&wanted, &report.observed, Some(&pools)).as_deref());
         files.write_pools(pools)?;
     }
     finish(&report)
