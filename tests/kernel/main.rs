@@ -11,6 +11,7 @@ mod cni;
 mod constants;
 mod link;
 mod module;
+mod monitor;
 mod simulator;
 mod sriov;
 mod stuck;

@@ -1,13 +1,14 @@
 //! Keeps the host's network managers off functions that are for pods and virtual machines: rules of
 //! udev's, which NetworkManager and systemd-networkd heed.
 //!
-//! - NetworkManager leaves alone what has `NM_UNMANAGED` (data/85-nm-unmanaged.rules has more such)
-//!   in every version that matters.
-//! - systemd-networkd leaves alone what has `ID_NET_MANAGED_BY`, unless that is its own name, from
-//!   version 255 on (`link_initialized_and_synced` and its callers, src/network/networkd-link.c).
+//! - NetworkManager leaves alone what has `NM_UNMANAGED` (its own data/85-nm-unmanaged.rules sets it
+//!   likewise).
+//! - systemd-networkd leaves alone what has `ID_NET_MANAGED_BY` with another value than its own name
+//!   (src/network/networkd-link.c, where it hears of a device from udev), from version 255 on.
 //!   Before, it takes what a `.network` file matches.
-//! - udevd reads rules that have changed before its next event, but looks for such every three
-//!   seconds at most (`manager_reload`, src/udev/udev-manager.c). So rules are written before
+//! - udevd reads rules anew by itself before an event if a file of theirs has changed, but looks for
+//!   that every three seconds at most (`manager_reload`, src/udev/udev-manager.c, and
+//!   `udev_rules_should_reload`, src/udev/udev-rules.c). So rules are written before
 //!   anything is made, for functions that do not exist yet.
 
 use std::collections::BTreeSet;
