@@ -10,6 +10,7 @@ mod admission;
 mod agent;
 mod cluster;
 mod device_plugin;
+mod drift;
 mod lab;
 mod network;
 mod observed;

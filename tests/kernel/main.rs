@@ -11,6 +11,7 @@ mod cni;
 mod constants;
 mod link;
 mod module;
+mod monitor;
 mod reset;
 mod simulator;
 mod sriov;

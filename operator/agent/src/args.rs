@@ -219,6 +219,10 @@ pub struct Paths {
     /// What must not: locks, and markers of calls that have not come back.
     #[arg(long, global = true, default_value = "/run/ringway")]
     pub run_dir: PathBuf,
+    /// Where udev reads rules that do not survive a reboot: one keeps NetworkManager and
+    /// systemd-networkd off functions that are for pods and virtual machines.
+    #[arg(long, global = true, default_value = "/run/udev/rules.d")]
+    pub udev_rules_dir: PathBuf,
 }
 
 /// How `observe` and `plan` print.

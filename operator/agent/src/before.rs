@@ -85,9 +85,11 @@ impl ParentBefore {
 
     /// What the function of this index was before our first change; `None` if it is as it was.
     pub fn first(&self, index: u32) -> Option<FunctionBefore<'_>> {
-        let Some(replaced) = &self.replaced else { return self.own(index) };
-        let driver = replaced.get(&index)?.as_deref();
-        Some(FunctionBefore { driver, only: self.overrides.get(&index).map(String::as_str) })
+        let replaced = self.replaced.as_ref().and_then(|replaced| replaced.get(&index));
+        // somebody else may have taken it away before we changed the number of functions
+        let Some(driver) = replaced else { return self.own(index) };
+        let only = self.overrides.get(&index).map(String::as_str);
+        Some(FunctionBefore { driver: driver.as_deref(), only })
     }
 
     /// Notes that the functions that there are go.
@@ -145,6 +147,15 @@ impl Before {
         let noted = self.parents.get_mut(&name.to_string());
         if let Some((noted, parent)) = noted.zip(observed.parent(name)) {
             noted.note_count(parent);
+        }
+    }
+
+    /// Notes the MTU of a parent's interface, if that was in another network namespace before.
+    pub fn note_mtu(&mut self, name: &ParentName, observed: &Observed) {
+        let noted = self.parents.get_mut(&name.to_string());
+        if let Some((noted, parent)) = noted.zip(observed.parent(name)) {
+            let netdev = parent.netdevs.first();
+            noted.mtu = noted.mtu.or(netdev.map(|netdev| netdev.mtu));
         }
     }
 

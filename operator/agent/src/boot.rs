@@ -174,8 +174,10 @@ mod tests {
         let (dir, tree) = (tempfile::tempdir().unwrap(), Tree::new(""));
         let kubelet_dir = dir.path().join("kubelet");
         let args = Boot { kubelet_dir: kubelet_dir.clone(), within: Duration::from_secs(60) };
-        let files =
-            || Files::below("n", &dir.path().join("state"), &dir.path().join("run")).unwrap();
+        let files = || {
+            let path = |name: &str| dir.path().join(name);
+            Files::below("n", &path("state"), &path("run"), &path("rules.d")).unwrap()
+        };
         let mut fake = Fake::new();
         boot(&mut fake, &tree.root(), files(), &args).unwrap();
         assert_eq!(fake.done, [], "nothing was wished");

@@ -21,7 +21,8 @@ pub fn run() -> Result<()> {
     let paths = &args.paths;
     let root = Root::new("/").with_sys(&paths.sys).with_modules(&paths.modules);
     let mut host = Host { root: root.clone(), stuck: paths.run_dir.join("stuck") };
-    let files = |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir);
+    let files =
+        |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir, &paths.udev_rules_dir);
     match &args.verb {
         Verb::Observe { output } => local::observe(&mut host, *output),
         Verb::Plan { wish, output } => {

@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn what_is_removed_is_gone_for_good() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Files::below("n", &dir.path().join("state"), &dir.path().join("run")).unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let files = Files::below("n", &path("state"), &path("run"), &path("rules.d")).unwrap();
         let unit = dir.path().join("ringway.service");
         for path in [&unit, &files.shared.node, &files.shared.pools] {
             std::fs::write(path, "x").unwrap();

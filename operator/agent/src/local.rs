@@ -25,6 +25,7 @@ use crate::plan::{Planned, plan};
 use crate::preview::Preview;
 use crate::reconcile::{Gate, Report, reconcile};
 use crate::show::{as_data, inventory_table};
+use crate::udev;
 use crate::wanted::Wanted;
 
 /// What a person may hand over is small; a file that is not is a mistake.
@@ -60,13 +61,15 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
     let mut draining = Draining::default();
+    let last = files.last_pools().ok().flatten();
+    let last = last.as_ref();
     let gate = |planned: &Planned, observed: &Observed| {
+        files.keep_managers_off(udev::rules(&wanted, observed, last).as_deref());
         gate(&root, &locks, &mut draining, planned, observed)
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
-    let last = files.last_pools().ok().flatten();
-    let (none, last) = (Default::default(), last.as_ref());
-    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &none, last) {
+    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &Default::default(), last) {
+        files.keep_managers_off(udev::rules(&wanted, &report.observed, Some(&pools)).as_deref());
         files.write_pools(pools)?;
     }
     finish(&report)

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::before::Before;
 use crate::node::{Node, Observed};
-use crate::plan::{Plan, Planned, plan};
+use crate::plan::{Plan, Planned, card, plan};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
 use crate::wanted::{ParentName, Wanted};
 
@@ -93,6 +93,9 @@ pub fn reconcile(
                 Ok(()) => {
                     info!(parent = %planned.parent, step = %planned.step, "done");
                     progress = true;
+                    if forget_functions(before, planned) {
+                        save(before)?;
+                    }
                     done.push(planned.clone());
                     if reveals(&planned.step) {
                         break;
@@ -187,6 +190,10 @@ pub(crate) fn record(
             before.note_parent(parent, observed, overrides);
             before.note_count(parent, observed);
         }
+        Step::SetUplinkMtu { .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_mtu(parent, observed);
+        }
         Step::BindFunction { function, .. } => {
             before.note_parent(parent, observed, overrides);
             before.note_driver(function, observed);
@@ -207,12 +214,25 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     if before.vdpa.is_empty() && observed.vdpa_autoprobe == before.vdpa_autoprobe {
         before.vdpa_autoprobe = None;
     }
+    let asked: BTreeSet<_> = wanted.parents.iter().map(|parent| parent.name.to_string()).collect();
+    if before.parents.keys().all(|name| asked.contains(name)) {
+        return;
+    }
     let left = plan("", wanted, observed, before);
-    before.parents.retain(|name, _| {
-        wanted.parents.iter().any(|parent| parent.name.to_string() == *name)
+    before.parents.retain(|name, was| {
+        asked.contains(name)
             || left.refusals.iter().any(|refusal| refusal.parent == *name)
             || left.steps.iter().any(|step| step.parent.to_string() == *name)
+            || card::out_of_sight(name, was, observed)
     });
+}
+
+/// Drops the drivers of functions that went when their number changed. Not before: an agent that is
+/// killed in between still has to give them back. Says whether there were any.
+fn forget_functions(before: &mut Before, done: &Planned) -> bool {
+    let Step::SetFunctionCount { .. } = done.step else { return false };
+    let parent = before.parents.get_mut(&done.parent.to_string());
+    parent.is_some_and(|parent| !std::mem::take(&mut parent.functions).is_empty())
 }
 
 /// The name of the vDPA device that we make on a function, once the function exists.

@@ -19,6 +19,7 @@ use crate::node::Observed;
 use crate::offer;
 use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, chain, reconcile};
+use crate::udev;
 use crate::wanted::Wanted;
 use crate::wish::{self, Wish};
 
@@ -66,10 +67,12 @@ pub(crate) fn work(
     let offered = last.as_ref().map(|last| drain::states(last.as_ref()));
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
+    let listed = last.as_ref().ok().and_then(Option::as_ref);
     let gate = |planned: &Planned, observed: &Observed| {
         if wish.is_none() {
             return Gate::Wait("no wish is known yet".to_owned());
         }
+        files.keep_managers_off(udev::rules(&wanted, observed, listed).as_deref());
         if world.stopping.load(Ordering::Relaxed) {
             return Gate::Wait("the agent was told to stop".to_owned());
         }
@@ -81,11 +84,11 @@ pub(crate) fn work(
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     draining.keep(report.plan.steps.iter());
-    let last = last.as_ref().ok().and_then(Option::as_ref);
-    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), last);
+    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), listed);
     let pools = pools.filter(|_| wish.is_some());
     if let Some(pools) = &pools {
         files.write_pools(pools.clone())?;
+        files.keep_managers_off(udev::rules(&wanted, &report.observed, Some(pools)).as_deref());
     }
     let leaving = wish.filter(|wish| wish.leaving).map(|wish| {
         let kubelet = world.view.as_ref().map_err(String::as_str);

@@ -115,6 +115,14 @@ fn may_restore(found: &Found, was: &ParentBefore, before: &Before) -> Result<(),
     }
 }
 
+/// Whether it cannot be told if a card is as it was: its interface is in another network namespace,
+/// and may have our MTU when it comes back.
+pub(crate) fn out_of_sight(name: &str, was: &ParentBefore, observed: &Observed) -> bool {
+    let ParentName::Pci(pf) = ParentName::of(name) else { return false };
+    let found = observed.inventory.parents.iter().find(|parent| parent.address == pf);
+    was.mtu.is_some() && found.is_some_and(|found| found.netdevs.is_empty())
+}
+
 /// Everything that speaks against it, before anything is touched.
 fn check<'a>(
     pf: Address,

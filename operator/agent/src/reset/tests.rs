@@ -111,7 +111,8 @@ impl Carved {
     }
 
     fn files(&self) -> Files {
-        Files::below("n", &self.dir.path().join("state"), &self.dir.path().join("run")).unwrap()
+        let path = |name: &str| self.dir.path().join(name);
+        Files::below("n", &path("state"), &path("run"), &path("rules.d")).unwrap()
     }
 
     fn reset(&mut self, dry_run: bool) -> Result<()> {
