@@ -141,10 +141,15 @@ pub fn file_name(resource: &Resource) -> String {
 }
 
 /// The class in the kind: the resource's name, which unlike a class may begin with a digit.
+///
+/// A class of one letter is allowed, but the library of the runtimes ends with it: containerd 2.2
+/// with CDI 1.1.0 panics on the file (`validateVendorOrClassName`, pkg/parser/parser.go, slices
+/// from 1 to length - 1), and takes every container's start with it.
 fn class(resource: &Resource) -> String {
-    match resource.name().starts_with(|c: char| c.is_ascii_digit()) {
-        true => format!("r-{}", resource.name()),
-        false => resource.name().to_owned(),
+    let name = resource.name();
+    match name.len() == 1 || name.starts_with(|c: char| c.is_ascii_digit()) {
+        true => format!("r-{name}"),
+        false => name.to_owned(),
     }
 }
 

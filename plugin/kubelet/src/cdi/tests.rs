@@ -85,6 +85,8 @@ fn names() {
     for (name, qualified, file) in [
         ("vm-rings", "ringway.dev/vm-rings=0000:01:00.1", "ringway.dev-vm-rings.json"),
         ("100g", "ringway.dev/r-100g=0000:01:00.1", "ringway.dev-100g.json"),
+        // one letter ends containerd
+        ("a", "ringway.dev/r-a=0000:01:00.1", "ringway.dev-a.json"),
     ] {
         let resource = resource(&format!("ringway.dev/{name}"));
         assert_eq!(qualified_name(&resource, &id), qualified);
