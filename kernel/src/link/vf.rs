@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// `IFLA_*` (include/uapi/linux/if_link.h).
-mod ifla {
+pub(super) mod ifla {
     pub(super) const VFINFO_LIST: u16 = 22;
     /// In the `VFINFO_LIST` nest.
     pub(super) const VF_INFO: u16 = 1;
     /// In the `VF_INFO` nest, like the following: structs that begin with the VF's number.
-    pub(super) const VF_MAC: u16 = 1;
+    pub(in super::super) const VF_MAC: u16 = 1;
     pub(super) const VF_SPOOFCHK: u16 = 4;
     pub(super) const VF_LINK_STATE: u16 = 5;
     pub(super) const VF_RATE: u16 = 6;
@@ -129,10 +129,19 @@ impl Links {
     ///
     /// Only for an Ethernet PF: of InfiniBand the address is no MAC.
     pub fn vfs(&mut self, index: u32) -> Result<Vec<Vf>> {
+        self.ask_of_vfs("get VFs of link", index, get(index), parse)
+    }
+
+    /// Asks one thing of all VFs of a PF.
+    pub(super) fn ask_of_vfs<T>(
+        &mut self,
+        op: &'static str,
+        index: u32,
+        (kind, body): wire::Request,
+        parse: impl Fn(&[u8]) -> Result<Vec<T>>,
+    ) -> Result<Vec<T>> {
         let object = index.to_string();
-        let about = Subject { op: "get VFs of link", object: &object };
-        let (kind, body) = get(index);
-        let answer = self.socket.request(about, kind, &body)?;
+        let answer = self.socket.request(Subject { op, object: &object }, kind, &body)?;
         let mut found = Vec::new();
         for message in &answer {
             found.extend(parse(&message.body)?);
@@ -184,6 +193,11 @@ pub(super) fn set(index: u32, vf: u32, setting: VfSetting) -> wire::Request {
 
 /// From the body of a link message.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<Vf>> {
+    infos(body)?.into_iter().map(of_vf).collect()
+}
+
+/// What the body of a link message has of each VF, as attributes.
+pub(super) fn infos(body: &[u8]) -> Result<Vec<&[u8]>> {
     let attributes = body.get(wire::HEADER..).unwrap_or_default();
     let mut found = Vec::new();
     for list in attribute::parse(attributes) {
@@ -194,7 +208,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<Vf>> {
         for info in attribute::parse(list.value) {
             let info = info?;
             if info.kind == ifla::VF_INFO {
-                found.push(of_vf(info.value)?);
+                found.push(info.value);
             }
         }
     }

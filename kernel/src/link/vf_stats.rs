@@ -10,13 +10,10 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkExtentMask},
 };
 
-use super::{Links, wire};
+use super::{Links, vf, wire};
 use crate::{
     error::Result,
-    netlink::{
-        Subject,
-        attribute::{self, Attribute},
-    },
+    netlink::attribute::{self, Attribute},
 };
 
 /// The list of VFs in one attribute of 64 KiB overflows, without a word, when a PF has more than
@@ -25,11 +22,6 @@ pub const MOST_VFS: usize = 200;
 
 /// `IFLA_*` (include/uapi/linux/if_link.h).
 mod ifla {
-    pub(super) const VFINFO_LIST: u16 = 22;
-    /// In the `VFINFO_LIST` nest.
-    pub(super) const VF_INFO: u16 = 1;
-    /// In the `VF_INFO` nest: `struct ifla_vf_mac`, which begins with the VF's number.
-    pub(super) const VF_MAC: u16 = 1;
     /// In the `VF_INFO` nest.
     pub(super) const VF_STATS: u16 = 8;
     /// In the `VF_STATS` nest, like the following: u64.
@@ -69,15 +61,7 @@ impl Links {
     /// Only for an Ethernet PF with [`MOST_VFS`] VFs at most. For InfiniBand some kernels do not
     /// reserve room for what they send, and warn on the console.
     pub fn vf_stats(&mut self, index: u32) -> Result<Vec<VfStats>> {
-        let object = index.to_string();
-        let about = Subject { op: "get VF statistics of link", object: &object };
-        let (kind, body) = get(index);
-        let answer = self.socket.request(about, kind, &body)?;
-        let mut found = Vec::new();
-        for message in &answer {
-            found.extend(parse(&message.body)?);
-        }
-        Ok(found)
+        self.ask_of_vfs("get VF statistics of link", index, get(index), parse)
     }
 }
 
@@ -89,21 +73,8 @@ pub(super) fn get(index: u32) -> wire::Request {
 
 /// From the body of a link message.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<VfStats>> {
-    let attributes = body.get(wire::HEADER..).unwrap_or_default();
-    let mut found = Vec::new();
-    for list in attribute::parse(attributes) {
-        let list = list?;
-        if list.kind != ifla::VFINFO_LIST {
-            continue;
-        }
-        for info in attribute::parse(list.value) {
-            let info = info?;
-            if info.kind == ifla::VF_INFO {
-                found.extend(of_vf(info.value)?);
-            }
-        }
-    }
-    Ok(found)
+    let found = vf::infos(body)?.into_iter().map(of_vf);
+    found.filter_map(Result::transpose).collect()
 }
 
 /// `None` where the message tells no number or no counters.
@@ -112,7 +83,7 @@ fn of_vf(info: &[u8]) -> Result<Option<VfStats>> {
     for attribute in attribute::parse(info) {
         let attribute = attribute?;
         match attribute.kind {
-            ifla::VF_MAC => {
+            vf::ifla::VF_MAC => {
                 let number = attribute.value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
                 index = Some(number.ok_or_else(|| attribute.bad("struct ifla_vf_mac"))?);
             }

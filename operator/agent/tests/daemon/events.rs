@@ -19,10 +19,7 @@ fn unbind(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_step_is_told_once_of_the_nodes_object() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     assert_eq!(events(&world.server), [] as [Value; 0]);
     unbind(&world);
     let event = world.server.until(events, |events| !events.is_empty()).await.remove(0);
@@ -41,10 +38,7 @@ async fn a_failed_step_is_told_once_of_the_nodes_object() {
 
 #[tokio::test(start_paused = true)]
 async fn what_others_put_right_is_no_repair() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     unbind(&world);
     until_answered(&world.server, "StepFailed").await;
     let device = "sys/bus/vdpa/devices/vdpa:0000:01:00.2/driver";

@@ -23,10 +23,7 @@ async fn it_is_made_and_belongs_to_its_node() {
 
 #[tokio::test(start_paused = true)]
 async fn what_it_asks_for_is_answered() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     let status = world.server.get(OBJECT).unwrap()["status"].clone();
     assert_eq!(status["observedGeneration"], 1);
     assert_eq!(status["summary"], json!({"parents": 1, "functions": 2, "ready": 2, "steps": 0}));
@@ -35,10 +32,7 @@ async fn what_it_asks_for_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_was_deleted_is_made_again_as_it_was() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     let before = world.server.get(OBJECT).unwrap();
     world.server.delete(OBJECT);
     until_answered(&world.server, "AsWanted").await;
@@ -51,10 +45,7 @@ async fn one_that_was_deleted_is_made_again_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn what_changes_in_short_order_is_said_once() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     let before = said(&world.server);
     let observed =
         |server: &ApiServer| server.get(OBJECT).unwrap()["status"]["observedGeneration"].clone();
@@ -68,10 +59,7 @@ async fn what_changes_in_short_order_is_said_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_does_not_change_is_not_said_again() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     let before = world.server.writes();
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(world.server.writes(), before);

@@ -27,10 +27,7 @@ async fn an_api_server_that_does_not_answer_holds_none_up() {
 
 #[tokio::test(start_paused = true)]
 async fn it_may_go_away_in_between() {
-    let world = World::new();
-    world.ask();
-    world.start();
-    until_answered(&world.server, "AsWanted").await;
+    let world = World::as_wanted().await;
     world.server.set_down(true);
     fs::remove_file(world.tree.path("sys/bus/vdpa/devices/vdpa:0000:01:00.2/driver")).unwrap();
     let offered = |_: &_| world.offered();

@@ -44,6 +44,15 @@ impl World {
         Self::with(CARD)
     }
 
+    /// Asked for what the card is already, and answered that it is so.
+    pub(crate) async fn as_wanted() -> Self {
+        let world = Self::new();
+        world.ask();
+        world.start();
+        until_answered(&world.server, "AsWanted").await;
+        world
+    }
+
     /// With other devices.
     pub(crate) fn with(devices: &str) -> Self {
         let world = Self {
