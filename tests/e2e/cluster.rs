@@ -88,14 +88,27 @@ impl Cluster {
 
     /// The same for any object, in kubectl's words.
     pub(crate) fn condition_of(&self, object: &str, kind: &str) -> (String, String) {
-        self.until(&format!("{object} is {kind}"), SOON, || {
-            let found = self.get(object);
-            let (status, reason, message) = condition(&found, kind);
-            // what is said of an older generation is history
-            let observed = &found["status"]["observedGeneration"];
-            let newest = observed.is_null() || *observed == found["metadata"]["generation"];
-            (status == "True" && newest).then_some((reason, message))
+        self.until(&format!("{object} is {kind}"), SOON, || self.says(object, kind))
+    }
+
+    /// Waits until a policy says that it waits for this pod, and gives the whole message. Before
+    /// that it may say for a while that a device is draining: kubelet is asked first.
+    pub(crate) fn waits_for(&self, policy: &str, pod: &str) -> String {
+        self.until(&format!("{policy} waits for {pod}"), SOON, || {
+            let (reason, message) =
+                self.says(&format!("devicepolicy {policy}"), "AwaitingDisruption")?;
+            (reason == "DeviceHeld" && message.contains(pod)).then_some(message)
         })
+    }
+
+    /// Reason and message of a condition that holds.
+    fn says(&self, object: &str, kind: &str) -> Option<(String, String)> {
+        let found = self.get(object);
+        let (status, reason, message) = condition(&found, kind);
+        // what is said of an older generation is history
+        let observed = &found["status"]["observedGeneration"];
+        let newest = observed.is_null() || *observed == found["metadata"]["generation"];
+        (status == "True" && newest).then_some((reason, message))
     }
 
     /// Waits until the node offers so many of a resource.

@@ -71,8 +71,7 @@ fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
     assert!(locked.contains("unlimited"), "{locked}");
 
     cluster.apply(&functions("netdev"));
-    let (reason, message) = cluster.condition("functions", "AwaitingDisruption");
-    assert!(reason == "DeviceHeld" && message.contains("user"), "{reason}: {message}");
+    cluster.waits_for("functions", "user");
     let driver = format!("readlink /sys/kernel/iommu_groups/{group}/devices/*/driver");
     assert!(on_node(&driver).trim().ends_with("/vfio-pci"));
     pods::delete(&cluster, "user");
