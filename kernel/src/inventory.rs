@@ -20,6 +20,7 @@ use crate::{
     mac::Mac,
     pci::{Address, Ids},
     root::Root,
+    sriov::Layout,
     vdpa::{Handle, ManagementDevice},
     vfio::Vfio,
 };
@@ -67,6 +68,8 @@ pub struct Parent {
     pub numvfs: u16,
     /// Whether new VFs are offered to drivers as they appear.
     pub drivers_autoprobe: bool,
+    /// Where its VFs are, also before they exist.
+    pub layout: Option<Layout>,
     /// Its VFs in order of index.
     pub functions: Vec<VirtualFunction>,
 }

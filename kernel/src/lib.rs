@@ -20,6 +20,7 @@ pub mod ip;
 pub mod link;
 pub mod mac;
 pub mod module;
+pub mod monitor;
 pub mod netlink;
 pub mod netns;
 pub mod pci;
@@ -29,6 +30,7 @@ pub mod stuck;
 pub mod sysfs;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod uevent;
 pub mod vdpa;
 pub mod vdpa_bus;
 pub mod vfio;

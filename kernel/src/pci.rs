@@ -190,16 +190,26 @@ pub fn bind_unpinned(root: &Root, address: Address, wanted: &str) -> Result<()> 
     bound.and(set_driver_override(root, address, None))
 }
 
-/// Gives a function back: to the driver that it had before, or to none.
+/// Gives a function back: to the driver that it had before, or to none, and with the override that
+/// it had.
 ///
 /// Sleeps as [`unbind`] does.
-pub fn release(root: &Root, address: Address, driver: Option<&str>) -> Result<()> {
-    if let Some(driver) = driver {
-        return bind_unpinned(root, address, driver);
+pub fn release(
+    root: &Root,
+    address: Address,
+    driver: Option<&str>,
+    only: Option<&str>,
+) -> Result<()> {
+    let released = match driver {
+        Some(driver) => bind(root, address, driver),
+        None => unbind(root, address),
+    };
+    if driver.is_none() || driver != only {
+        return released
+            .and(set_driver_override(root, address, only))
+            .and_then(|()| verify_driver(root, address, driver));
     }
-    unbind(root, address)?;
-    set_driver_override(root, address, None)?;
-    verify_driver(root, address, None)
+    released
 }
 
 /// What `driver_override` shows when nothing is set: the kernel prints a null pointer with `%s`.

@@ -18,6 +18,31 @@ pub struct Function {
     pub address: Address,
 }
 
+/// Where the VFs of a PF are, also those that do not exist yet (`pci_iov_virtfn_devfn`,
+/// drivers/pci/iov.c). A card may say otherwise for another number of VFs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// `sriov_offset`: from the PF to the first VF, in routing IDs.
+    pub offset: u16,
+    /// `sriov_stride`: from each VF to the next.
+    pub stride: u16,
+}
+
+impl Layout {
+    /// The address of a VF; `None` if there can be none.
+    pub fn address(self, pf: Address, index: u32) -> Option<Address> {
+        let distance = u32::from(self.stride).checked_mul(index)?;
+        pf.after(distance.checked_add(u32::from(self.offset))?)
+    }
+}
+
+/// Where the VFs of a PF are, where the kernel tells.
+pub fn layout(root: &Root, pf: Address) -> Result<Option<Layout>> {
+    let read = |name| sysfs::read_number_optional(&pci::dir(root, pf).join(name));
+    let found = read("sriov_offset")?.zip(read("sriov_stride")?);
+    Ok(found.map(|(offset, stride)| Layout { offset, stride }))
+}
+
 /// The most VFs that the PF can have; `None` if the function is no PF.
 pub fn totalvfs(root: &Root, pf: Address) -> Result<Option<u16>> {
     sysfs::read_number_optional(&pci::dir(root, pf).join("sriov_totalvfs"))

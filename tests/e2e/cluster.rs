@@ -214,7 +214,7 @@ fn with_input(command: &mut Command, input: &str) -> Output {
 }
 
 /// `cargo lab VERB` of the lab that runs this.
-fn lab(verb: &str) -> Command {
+pub(crate) fn lab(verb: &str) -> Command {
     let lab = std::env::var_os("RINGWAY_LAB")
         .expect("RINGWAY_LAB is set by `cargo lab test`, which runs these tests");
     let mut command = Command::new(lab);

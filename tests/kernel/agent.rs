@@ -22,12 +22,34 @@ impl Agent {
         let wish = self.dir.path().join("wish.yaml");
         let head = "apiVersion: ringway.dev/v1alpha1\nkind: NodeDevices\nspec:\n";
         fs::write(&wish, format!("{head}  parents: {parents}\n")).unwrap();
-        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        [self.program(), vec![verb.to_owned(), "--file".to_owned(), self.path("wish.yaml")]]
+            .concat()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn program(&self) -> Vec<String> {
         let program = std::env::var("RINGWAY_AGENT").unwrap_or("/opt/lab/ringway-agent".into());
-        let (state, run) = (path("state"), path("run"));
-        [&program, "--state-dir", &state, "--run-dir", &run, verb, "--file", &path("wish.yaml")]
-            .map(str::to_owned)
-            .to_vec()
+        let (state, run, rules) = (self.path("state"), self.path("run"), self.path("rules.d"));
+        let dirs = ["--state-dir", &state, "--run-dir", &run, "--udev-rules-dir", &rules];
+        [&[program.as_str()], &dirs[..]].concat().into_iter().map(str::to_owned).collect()
+    }
+
+    /// Puts back, on a machine without a kubelet.
+    pub(crate) fn reset(&self, args: &[&str]) -> Output {
+        let program = self.program();
+        let kubelet = self.path("no-kubelet");
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).args(["reset", "--kubelet-dir", &kubelet]);
+        command.args(args).output().unwrap()
+    }
+
+    pub(crate) fn must_reset(&self, args: &[&str]) -> String {
+        let output = self.reset(args);
+        assert!(output.status.success(), "reset: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) fn run(&self, verb: &str, parents: &str) -> Output {
@@ -39,6 +61,11 @@ impl Agent {
         let output = self.run(verb, parents);
         assert!(output.status.success(), "{verb}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// udev's rules, where there are any.
+    fn rules(&self) -> Option<String> {
+        fs::read_to_string(self.dir.path().join("rules.d/10-ringway.rules")).ok()
     }
 
     pub(crate) fn pools(&self) -> String {
@@ -77,6 +104,7 @@ fn a_card_becomes_what_a_file_says_and_then_there_is_nothing_to_do() {
     assert_eq!(agent.must("plan", &four("virtio-vdpa")), "everything is as wanted\n");
     assert!(agent.must("apply", &four("virtio-vdpa")).starts_with("0 steps done"));
     assert_eq!(agent.pools().matches("\"ready\"").count(), 4, "{}", agent.pools());
+    assert_eq!(agent.rules().unwrap().matches("KERNELS==").count(), 4, "{:?}", agent.rules());
     // one pool changes, and the other's devices are not even looked at again
     let kept = vdpa_bus::char_device(&node.root, "vdpa:0000:01:00.1").unwrap();
     agent.must("apply", &four("vhost-vdpa"));
@@ -84,6 +112,7 @@ fn a_card_becomes_what_a_file_says_and_then_there_is_nothing_to_do() {
     assert_eq!(vdpa_bus::char_device(&node.root, "vdpa:0000:01:00.1").unwrap(), kept);
     // nobody wants it any more
     agent.must("apply", "[]");
+    assert_eq!(agent.rules(), None);
     assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 0);
     assert!(sriov::drivers_autoprobe(&node.root, node.virtio).unwrap(), "as it was before");
 }
@@ -216,5 +245,33 @@ fn killed_at_any_kind_of_step_the_next_start_converges() {
         agent.must("apply", &wish);
         let wanted = ["vhost_vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_vdpa"];
         assert_eq!(drivers(&node), wanted, "after {calls} {count} {path:?}");
+    }
+}
+
+/// udevd itself says what it makes of the rules: of the interface of a function's vDPA device, and of
+/// one that the host keeps.
+#[test]
+fn udev_tells_network_managers_to_stay_away() {
+    let (node, agent) = (Node::at_rest(), Agent::new());
+    let rules = "/run/udev/rules.d/10-ringway.rules";
+    let wish = four("virtio-vdpa")
+        .replace("2-3", "2")
+        .replace("]}]", ", {name: own, range: '3', attach: host}]}]");
+    agent.must("apply", &wish);
+    fs::create_dir_all("/run/udev/rules.d").unwrap();
+    fs::write(rules, agent.rules().unwrap()).unwrap();
+    let properties = |function: u32| {
+        let name = format!("vdpa:0000:01:00.{function}");
+        let netdev = vdpa_bus::netdevs(&node.root, &name).unwrap().remove(0);
+        let path = format!("/sys/class/net/{netdev}");
+        let output =
+            Command::new("udevadm").args(["test", "--action=add", &path]).output().unwrap();
+        text(&output)
+    };
+    let (ours, hosts) = (properties(3), properties(4));
+    fs::remove_file(rules).unwrap();
+    for property in ["NM_UNMANAGED=1", "ID_NET_MANAGED_BY=ringway"] {
+        assert!(ours.contains(property), "{property}: {ours}");
+        assert!(!hosts.contains(property), "{property}: {hosts}");
     }
 }

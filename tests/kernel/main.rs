@@ -11,6 +11,8 @@ mod cni;
 mod constants;
 mod link;
 mod module;
+mod monitor;
+mod reset;
 mod simulator;
 mod sriov;
 mod stuck;

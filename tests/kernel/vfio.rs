@@ -71,7 +71,7 @@ fn a_network_driver_comes_by_an_override_and_stays_without() {
         assert_eq!(pci::netdevs(root, vf).unwrap().len(), 1, "{vf}");
         let virtio = pci::virtio_driver(root, vf).unwrap();
         assert_eq!(virtio.as_deref(), (pf == node.virtio).then_some("virtio_net"));
-        pci::release(root, vf, None).unwrap();
+        pci::release(root, vf, None, None).unwrap();
         assert_eq!(pci::driver(root, vf).unwrap(), None);
         assert_eq!(pci::netdevs(root, vf).unwrap(), Vec::<String>::new());
     }
@@ -110,7 +110,7 @@ fn a_function_goes_from_vfio_to_its_own_driver_and_back() {
         for _ in 0..2 {
             vfio::bind(root, vf).unwrap();
             assert!(vfio::of(root, vf).unwrap().is_some());
-            pci::release(root, vf, Some(driver)).unwrap();
+            pci::release(root, vf, Some(driver), None).unwrap();
             assert_eq!(vfio::of(root, vf).unwrap(), None);
             assert_eq!(pci::netdevs(root, vf).unwrap().len(), 1);
         }

@@ -46,6 +46,7 @@ fn parent(
         totalvfs,
         numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
         drivers_autoprobe: sriov::drivers_autoprobe(root, address)?,
+        layout: sriov::layout(root, address)?,
         functions,
     }))
 }

@@ -20,6 +20,15 @@ pub struct Address {
     devfn: u8,
 }
 
+impl Address {
+    /// The address that is so many routing IDs further on; `None` beyond the last bus.
+    pub(crate) fn after(self, distance: u32) -> Option<Self> {
+        let id = u32::from(self.bus) << 8 | u32::from(self.devfn);
+        let [high, bus, devfn] = id.checked_add(distance)?.to_be_bytes()[1..] else { return None };
+        (high == 0).then_some(Self { bus, devfn, ..self })
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { domain, bus, devfn } = self;

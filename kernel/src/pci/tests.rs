@@ -72,11 +72,23 @@ fn an_unpinned_driver_is_bound_by_an_override_that_then_goes() {
     bind_unpinned(&root, pf, "virtio-pci").unwrap();
     assert_eq!(driver_override(&root, pf).unwrap(), None);
     // a driver that does not come leaves no override either
-    assert!(release(&root, pf, Some("igbvf")).is_err());
+    assert!(release(&root, pf, Some("igbvf"), None).is_err());
     assert_eq!(driver_override(&root, pf).unwrap(), None);
-    let error = release(&root, pf, None).unwrap_err().to_string();
+    let error = release(&root, pf, None, None).unwrap_err().to_string();
     assert!(error.ends_with("found virtio-pci, expected none"), "{error}");
-    release(&root, address("0000:01:00.1"), None).unwrap();
+    release(&root, address("0000:01:00.1"), None, None).unwrap();
+}
+
+#[test]
+fn what_was_tied_to_a_driver_is_so_again() {
+    let tree = Tree::new(CARD);
+    let (root, pf, free) = (tree.root(), address("0000:01:00.0"), address("0000:01:00.1"));
+    for only in ["virtio-pci", "vfio-pci"] {
+        release(&root, pf, Some("virtio-pci"), Some(only)).unwrap();
+        assert_eq!(driver_override(&root, pf).unwrap().as_deref(), Some(only));
+    }
+    release(&root, free, None, Some("vfio-pci")).unwrap();
+    assert_eq!(driver_override(&root, free).unwrap().as_deref(), Some("vfio-pci"));
 }
 
 #[test]

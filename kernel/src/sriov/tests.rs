@@ -55,3 +55,19 @@ fn the_number_is_written_and_read_again() {
     set_numvfs(&root, pf, 0).unwrap();
     assert_eq!(tree.read(path), "0");
 }
+
+#[test]
+fn functions_to_be_have_their_addresses_already() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    assert_eq!(layout(&root, pf).unwrap(), None);
+    let dir = "sys/devices/pci0000:00/0000:01:00.0";
+    tree.write(&format!("{dir}/sriov_offset"), "128\n");
+    tree.write(&format!("{dir}/sriov_stride"), "2\n");
+    let found = layout(&root, pf).unwrap().unwrap();
+    for (index, expected) in [(0, "0000:01:10.0"), (1, "0000:01:10.2"), (64, "0000:02:00.0")] {
+        assert_eq!(found.address(pf, index), Some(address(expected)));
+    }
+    assert_eq!(found.address(address("0000:ff:00.0"), 64), None);
+    assert_eq!(found.address(pf, u32::MAX), None);
+}

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use ringway_node::Paths as HostPaths;
+
+/// Where kubelet has its files, unless told otherwise.
+const KUBELET: &str = "/var/lib/kubelet";
 
 /// Configures this node's SR-IOV functions and vDPA devices.
 ///
@@ -99,6 +103,16 @@ pub enum Verb {
     /// Can be run again at any time: what is as wanted already is left alone. Exit status 0 only
     /// if everything is as wanted.
     Apply(File),
+    /// Make this node what the cluster wanted last, before kubelet starts: for the unit of `install`.
+    Boot(Boot),
+    /// Put this program, and what works at boot besides, on the host, with a systemd unit that is
+    /// enabled. Can be run again at any time.
+    Install(Install),
+    /// Put this node back to what it was before Ringway changed anything.
+    ///
+    /// Refused while a device is in use, or an agent works on the node. Can be run again at any
+    /// time. Exit status 0 only if everything is as it was before.
+    Reset(Reset),
     /// Serve a cluster: follow this node's NodeDevices object until told to stop.
     Run(Run),
 }
@@ -112,6 +126,62 @@ pub struct File {
     pub file: PathBuf,
 }
 
+/// How to work at boot.
+#[derive(Debug, Group)]
+pub struct Boot {
+    /// kubelet's directory: it must not run.
+    #[arg(long, default_value = KUBELET)]
+    pub kubelet_dir: PathBuf,
+    /// After this many seconds no step is begun any more: kubelet waits meanwhile.
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    pub within: Duration,
+}
+
+/// Where things go on the host, and where they are there. A container needs them mounted where the
+/// host has them.
+#[derive(Debug, Group)]
+pub struct Install {
+    /// The directory of programs.
+    #[arg(long, value_name = "DIR", value_parser = plain_path)]
+    pub to: PathBuf,
+    /// The directory of systemd's units.
+    #[arg(long, value_name = "DIR", default_value = "/etc/systemd/system", value_parser = plain_path)]
+    pub units: PathBuf,
+    /// kubelet's unit, or that of the program that kubelet is part of: k3s.service,
+    /// rke2-agent.service, snap.microk8s.daemon-kubelite.service.
+    #[arg(long, value_name = "UNIT", default_value = "kubelet.service", value_parser = unit_name)]
+    pub kubelet_unit: String,
+    /// kubelet's directory.
+    #[arg(long, value_name = "DIR", default_value = KUBELET, value_parser = plain_path)]
+    pub kubelet_dir: PathBuf,
+    /// Where container runtimes look for CDI specs.
+    #[arg(long, value_name = "DIR", default_value_os_t = HostPaths::default().cdi, value_parser = plain_path)]
+    pub cdi_dir: PathBuf,
+    /// Where Multus looks for device-info.
+    #[arg(long, value_name = "DIR", default_value_os_t = HostPaths::default().devinfo, value_parser = plain_path)]
+    pub devinfo_dir: PathBuf,
+    /// The ringway binary that CDI specs name as a hook; none if absent.
+    #[arg(long, value_name = "PATH", value_parser = plain_path)]
+    pub hook: Option<PathBuf>,
+}
+
+/// What to put back.
+#[derive(Debug, Group)]
+pub struct Reset {
+    /// Only this parent: a card's PCI address, or a simulator's name. More than once for several.
+    #[arg(long = "parent", value_name = "ADDRESS")]
+    pub parents: Vec<String>,
+    /// Show what would be done, and whom each step disturbs. Changes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// kubelet's directory, where it tells which pods hold devices.
+    #[arg(long, default_value = KUBELET)]
+    pub kubelet_dir: PathBuf,
+    /// How long kubelet has to stop offering the devices, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub within: Duration,
+}
+
 /// How to serve a cluster.
 #[derive(Debug, Group)]
 pub struct Run {
@@ -119,8 +189,12 @@ pub struct Run {
     #[arg(long, env = "NODE_NAME")]
     pub node_name: String,
     /// kubelet's directory; its `pod-resources` tells which pods hold devices.
-    #[arg(long, default_value = "/var/lib/kubelet")]
+    #[arg(long, default_value = KUBELET)]
     pub kubelet_dir: PathBuf,
+    /// A file that the chart has put on the host, where the agent has it mounted: removed when the
+    /// agent is told to leave the node. More than once, in the order in which they go.
+    #[arg(long = "host-file", value_name = "PATH")]
+    pub host_files: Vec<PathBuf>,
     /// How often the node is looked at without a reason, in seconds.
     #[arg(long, default_value = "30", value_parser = seconds)]
     pub resync: Duration,
@@ -145,6 +219,10 @@ pub struct Paths {
     /// What must not: locks, and markers of calls that have not come back.
     #[arg(long, global = true, default_value = "/run/ringway")]
     pub run_dir: PathBuf,
+    /// Where udev reads rules that do not survive a reboot: one keeps NetworkManager and
+    /// systemd-networkd off functions that are for pods and virtual machines.
+    #[arg(long, global = true, default_value = "/run/udev/rules.d")]
+    pub udev_rules_dir: PathBuf,
 }
 
 /// How `observe` and `plan` print.
@@ -165,6 +243,24 @@ pub enum LogFormat {
     Text,
     /// A JSON object per line for a collector.
     Json,
+}
+
+/// A path that stands in a unit as it is.
+fn plain_path(text: &str) -> Result<PathBuf, String> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-:@+".contains(&b));
+    match plain && text.starts_with('/') && !text.split('/').any(|part| part == "..") {
+        true => Ok(PathBuf::from(text)),
+        false => Err("an absolute path of letters, digits and `/._-:@+`, without `..`".to_owned()),
+    }
+}
+
+fn unit_name(text: &str) -> Result<String, String> {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b"._-:@\\".contains(&b);
+    let stem = text.strip_suffix(".service").unwrap_or_default();
+    match !stem.is_empty() && stem.bytes().all(inside) {
+        true => Ok(text.to_owned()),
+        false => Err("a unit that ends in .service".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

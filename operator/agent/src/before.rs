@@ -9,7 +9,10 @@ use std::path::Path;
 use ringway_node::atomic;
 use serde::{Deserialize, Serialize};
 
+use ringway_kernel::inventory::{Parent, VirtualFunction};
+
 use crate::node::Observed;
+use crate::plan::card;
 use crate::step::Function;
 use crate::wanted::ParentName;
 
@@ -44,10 +47,60 @@ pub struct ParentBefore {
     /// The MTU of its first interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Whether its first interface was set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// What the card is, `vendor:device`: another one at this address is not put back to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<String>,
     /// The drivers of its functions before we first gave them another, by index. They are of the
     /// functions that exist: when their number changes, all of them go.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<u32, Option<String>>,
+    /// The drivers of the functions that it had, once we have changed their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<BTreeMap<u32, Option<String>>>,
+    /// The `driver_override` of those functions that had one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<u32, String>,
+}
+
+/// A function before our first change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionBefore<'a> {
+    /// Its driver.
+    pub driver: Option<&'a str>,
+    /// The only driver that might bind it, if one was set.
+    pub only: Option<&'a str>,
+}
+
+impl ParentBefore {
+    /// What a function that exists was before we first gave it a driver; `None` if we did not.
+    pub fn own(&self, index: u32) -> Option<FunctionBefore<'_>> {
+        let driver = self.functions.get(&index)?.as_deref();
+        // functions that we made were tied to no driver
+        let only = self.overrides.get(&index).filter(|_| self.replaced.is_none());
+        Some(FunctionBefore { driver, only: only.map(String::as_str) })
+    }
+
+    /// What the function of this index was before our first change; `None` if it is as it was.
+    pub fn first(&self, index: u32) -> Option<FunctionBefore<'_>> {
+        let replaced = self.replaced.as_ref().and_then(|replaced| replaced.get(&index));
+        // somebody else may have taken it away before we changed the number of functions
+        let Some(driver) = replaced else { return self.own(index) };
+        let only = self.overrides.get(&index).map(String::as_str);
+        Some(FunctionBefore { driver: driver.as_deref(), only })
+    }
+
+    /// Notes that the functions that there are go.
+    fn note_count(&mut self, parent: &Parent) {
+        let noted = std::mem::take(&mut self.functions);
+        let was = |function: &VirtualFunction| {
+            let driver = noted.get(&function.index).unwrap_or(&function.driver);
+            (function.index, driver.clone())
+        };
+        self.replaced.get_or_insert_with(|| parent.functions.iter().map(was).collect());
+    }
 }
 
 impl Before {
@@ -66,21 +119,44 @@ impl Before {
         Ok(atomic::write(path, &serde_json::to_vec_pretty(self)?, 0o600)?)
     }
 
-    /// Notes what a parent is now, unless it was noted before.
-    pub fn note_parent(&mut self, name: &ParentName, observed: &Observed) {
-        let now = || match name {
-            ParentName::Pci(address) => {
-                let found = observed.inventory.parents.iter().find(|p| p.address == *address);
-                found.map_or_else(ParentBefore::default, |parent| ParentBefore {
-                    function_count: parent.numvfs,
-                    drivers_autoprobe: Some(parent.drivers_autoprobe),
-                    mtu: parent.netdevs.first().map(|netdev| netdev.mtu),
-                    functions: BTreeMap::new(),
-                })
+    /// Notes what a parent is now, and the overrides of its functions, unless it was noted before.
+    pub fn note_parent(
+        &mut self,
+        name: &ParentName,
+        observed: &Observed,
+        overrides: BTreeMap<u32, String>,
+    ) {
+        let now = || {
+            let Some(parent) = observed.parent(name) else { return ParentBefore::default() };
+            let netdev = parent.netdevs.first();
+            ParentBefore {
+                function_count: parent.numvfs,
+                drivers_autoprobe: Some(parent.drivers_autoprobe),
+                mtu: netdev.map(|netdev| netdev.mtu),
+                up: netdev.map(|netdev| netdev.up),
+                ids: Some(card::ids(parent)),
+                overrides,
+                ..ParentBefore::default()
             }
-            ParentName::Simulator(_) => ParentBefore::default(),
         };
         self.parents.entry(name.to_string()).or_insert_with(now);
+    }
+
+    /// Notes that the functions of a card go, with what they were.
+    pub fn note_count(&mut self, name: &ParentName, observed: &Observed) {
+        let noted = self.parents.get_mut(&name.to_string());
+        if let Some((noted, parent)) = noted.zip(observed.parent(name)) {
+            noted.note_count(parent);
+        }
+    }
+
+    /// Notes the MTU of a parent's interface, if that was in another network namespace before.
+    pub fn note_mtu(&mut self, name: &ParentName, observed: &Observed) {
+        let noted = self.parents.get_mut(&name.to_string());
+        if let Some((noted, parent)) = noted.zip(observed.parent(name)) {
+            let netdev = parent.netdevs.first();
+            noted.mtu = noted.mtu.or(netdev.map(|netdev| netdev.mtu));
+        }
     }
 
     /// Notes the driver that a function of a card has now, unless one was noted before.
@@ -100,5 +176,25 @@ impl Before {
                 now.is_some_and(|now| now.driver != *before)
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the agent wrote before it recorded more.
+    #[test]
+    fn an_older_file_is_read() {
+        let old = r#"{"parents": {"0000:01:00.0": {"functionCount": 2, "driversAutoprobe": true,
+            "mtu": 1500, "functions": {"0": "virtio-pci", "1": null}}}, "vdpaAutoprobe": true,
+            "vdpa": ["vdpa:0000:01:00.1"]}"#;
+        let before: Before = serde_json::from_str(old).unwrap();
+        let parent = &before.parents["0000:01:00.0"];
+        assert_eq!((parent.up, &parent.ids, &parent.replaced), (None, &None, &None));
+        let virtio = FunctionBefore { driver: Some("virtio-pci"), only: None };
+        assert_eq!(parent.first(0), Some(virtio));
+        assert_eq!(parent.first(1), Some(FunctionBefore { driver: None, only: None }));
+        assert_eq!(parent.first(2), None);
     }
 }

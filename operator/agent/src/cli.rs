@@ -6,9 +6,12 @@ use ringway_kernel::Root;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, LogFormat, Verb};
+use crate::boot;
 use crate::files::Files;
 use crate::host::Host;
+use crate::install;
 use crate::local;
+use crate::reset;
 use crate::serve;
 
 /// Does what the command line asks for.
@@ -17,14 +20,18 @@ pub fn run() -> Result<()> {
     log_to_stderr(args.log_format);
     let paths = &args.paths;
     let root = Root::new("/").with_sys(&paths.sys).with_modules(&paths.modules);
-    let mut host = Host { root, stuck: paths.run_dir.join("stuck") };
-    let files = |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir);
+    let mut host = Host { root: root.clone(), stuck: paths.run_dir.join("stuck") };
+    let files =
+        |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir, &paths.udev_rules_dir);
     match &args.verb {
         Verb::Observe { output } => local::observe(&mut host, *output),
         Verb::Plan { wish, output } => {
             local::dry_run(&mut host, &files(&node_name())?, &wish.file, *output)
         }
         Verb::Apply(wish) => local::apply(&mut host, &files(&node_name())?, &wish.file),
+        Verb::Boot(args) => boot::boot(&mut host, &root, files(&node_name())?, args),
+        Verb::Install(args) => install::install(args, &paths.state_dir),
+        Verb::Reset(args) => reset::reset(&mut host, &root, &files(&node_name())?, args),
         Verb::Run(run) => serve::run(host, files(&run.node_name)?, run),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringway_node::DeviceId;
 use ringway_node::lock::Locks;
-use ringway_node::pools::State;
+use ringway_node::pools::{Pools, State};
 
 use crate::holders::Holders;
 use crate::kubelet::View;
@@ -102,13 +102,24 @@ impl Draining {
     }
 }
 
-/// Who holds a device: the pod where kubelet knows one, because that is what a person can end, else
-/// what the kernel shows. Kubelet is believed whether the device is offered or not: it may not be any
+/// Who holds a device. Kubelet is believed whether the device is offered or not: it may not be any
 /// more, and still have a pod.
 fn held(id: &DeviceId, look: &Look<'_>) -> Option<String> {
-    let pod = look.kubelet.ok().and_then(|view| view.held.get(id.as_str()));
-    let holder = pod.or_else(|| look.holders.get(id.as_str()))?;
+    let nobody = Holders::new();
+    holder(id, look.kubelet.map_or(&nobody, |view| &view.held), look.holders)
+}
+
+/// Who holds a device: the pod where there is one, because that is what a person can end, else what
+/// the kernel shows.
+pub fn holder(id: &DeviceId, pods: &Holders, kernel: &Holders) -> Option<String> {
+    let holder = pods.get(id.as_str()).or_else(|| kernel.get(id.as_str()))?;
     Some(format!("{id} is in use: {holder}"))
+}
+
+/// The devices that somebody can have been given, by what the node offered last.
+pub fn states(last: Option<&Pools>) -> BTreeMap<DeviceId, State> {
+    let devices = last.into_iter().flat_map(|pools| &pools.pools).flat_map(|pool| &pool.devices);
+    devices.map(|device| (device.id.clone(), device.state)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! Linux. It learns a rule of the kernel only after the kernel ring has shown it
 //! (tests/kernel: each refusal below has its twin there).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::features::Features;
@@ -10,6 +10,7 @@ use ringway_kernel::inventory::{
     Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
 };
 use ringway_kernel::pci::{Address, Ids};
+use ringway_kernel::sriov::Layout;
 use ringway_kernel::testing::Tree;
 use ringway_kernel::vdpa::{Classes, Handle, ManagementDevice};
 use ringway_kernel::vdpa_bus::Driver;
@@ -21,13 +22,15 @@ use crate::node::{Node, Observed};
 use crate::plan::Attach;
 use crate::step::{Function, Step, simulated_name, vdpa_name};
 
-/// The PF of every fake node.
+/// The first PF of every fake node.
 pub(crate) const PF: &str = "0000:01:00.0";
 
 /// A fake node, and what was done to it.
 pub(crate) struct Fake {
     pub(crate) observed: Observed,
     pub(crate) done: Vec<Step>,
+    /// The only driver that may bind a function, by its card and index.
+    pub(crate) overrides: BTreeMap<(Address, u32), String>,
     /// Modules that are not installed.
     pub(crate) absent: Vec<&'static str>,
 }
@@ -39,43 +42,29 @@ pub(crate) fn pf() -> Address {
 impl Fake {
     /// One virtio card with four possible functions, none yet; no module loaded.
     pub(crate) fn new() -> Self {
-        let ids = Ids { vendor: 0x1af4, device: 0x1041, class: 0x02_0000 };
-        let parent = Parent {
-            address: pf(),
-            ids,
-            driver: Some("virtio-pci".into()),
-            numa: Some(0),
-            iommu_group: Some(99),
-            netdevs: vec![netdev("enp1s0f0", 3)],
-            totalvfs: 4,
-            numvfs: 0,
-            drivers_autoprobe: true,
-            functions: vec![],
-        };
         let inventory = Inventory {
-            parents: vec![parent],
+            parents: vec![virtio_card()],
             simulators: vec![],
             other_vdpa: vec![],
             vdpa_family: VdpaFamily::Absent,
             notes: vec![],
         };
         let observed = Observed { inventory, modules: BTreeSet::new(), vdpa_autoprobe: None };
-        Self { observed, done: vec![], absent: vec![] }
+        Self { observed, done: vec![], overrides: BTreeMap::new(), absent: vec![] }
     }
 
     /// The same with functions that no driver has.
     pub(crate) fn with_functions(count: u16) -> Self {
         let mut fake = Self::new();
         fake.card().drivers_autoprobe = false;
-        fake.set_count(count).unwrap();
+        fake.set_count(pf(), count).unwrap();
         fake
     }
 
     /// An igb card in its place.
     pub(crate) fn igb() -> Self {
         let mut fake = Self::new();
-        fake.card().ids = Ids { vendor: 0x8086, device: 0x10c9, class: 0x02_0000 };
-        fake.card().driver = Some("igb".into());
+        *fake.card() = igb_card(pf());
         fake
     }
 
@@ -89,53 +78,56 @@ impl Fake {
         self.card().functions[index as usize].vdpa.push(device);
     }
 
-    fn function(&mut self, index: u32) -> Result<&mut VirtualFunction> {
-        let found = self.card().functions.iter_mut().find(|f| f.index == index);
+    fn card_at(&mut self, pf: Address) -> Result<&mut Parent> {
+        let found = self.observed.inventory.parents.iter_mut().find(|card| card.address == pf);
+        found.ok_or_else(|| refused("no such card"))
+    }
+
+    fn uplink(&mut self, link: u32) -> Result<&mut Netdev> {
+        let all = self.observed.inventory.parents.iter_mut().flat_map(|card| &mut card.netdevs);
+        let found = all.into_iter().find(|netdev| netdev.index == Some(link));
+        found.ok_or_else(|| refused("no such link"))
+    }
+
+    pub(crate) fn function(&mut self, function: &Function) -> Result<&mut VirtualFunction> {
+        let Function::Vf { pf, index } = function else { return Err(refused("not of a card")) };
+        let found = self.card_at(*pf)?.functions.iter_mut().find(|f| f.index == *index);
         found.ok_or_else(|| refused("no such function"))
     }
 
-    fn vdpa(&mut self) -> impl Iterator<Item = &mut Vec<VdpaDevice>> {
+    pub(crate) fn vdpa(&mut self) -> impl Iterator<Item = &mut Vec<VdpaDevice>> {
         let inventory = &mut self.observed.inventory;
         let cards =
             inventory.parents.iter_mut().flat_map(|p| &mut p.functions).map(|f| &mut f.vdpa);
         cards.chain(inventory.simulators.iter_mut().map(|s| &mut s.vdpa))
     }
 
-    fn set_count(&mut self, count: u16) -> Result<()> {
+    pub(crate) fn set_count(&mut self, pf: Address, count: u16) -> Result<()> {
+        let card = self.card_at(pf)?;
         let bound = |f: &VirtualFunction| f.vdpa.iter().any(|v| v.driver.is_some());
-        if self.card().functions.iter().any(bound) {
+        if card.functions.iter().any(bound) {
             return Err(refused("would sleep: a vDPA bus driver has not let go"));
         }
-        let autoprobe = self.card().drivers_autoprobe;
-        let card = self.card();
         let own = cards::card(card.driver.as_deref()).map(|card| card.netdev.driver);
+        let own = own.filter(|_| card.drivers_autoprobe);
         card.numvfs = count;
-        card.functions = (0..u32::from(count))
-            .map(|index| {
-                let mut function = VirtualFunction {
-                    index,
-                    address: format!("0000:01:00.{}", index + 1).parse().unwrap(),
-                    ids: card.ids,
-                    driver: None,
-                    iommu_group: Some(index),
-                    iommu_sharers: vec![],
-                    virtio_driver: None,
-                    vfio: None,
-                    netdevs: vec![],
-                    management_device: None,
-                    vdpa: vec![],
-                };
-                drive(&mut function, own.filter(|_| autoprobe));
-                function
-            })
-            .collect();
+        card.functions = (0..u32::from(count)).map(|index| function(card, index, own)).collect();
+        self.overrides.retain(|(card, _), _| *card != pf);
         Ok(())
+    }
+
+    /// The driver that alone may bind a function, or none.
+    fn pin(&mut self, function: &Function, only: Option<String>) {
+        if let Function::Vf { pf, index } = function {
+            self.overrides.remove(&(*pf, *index));
+            self.overrides.extend(only.map(|only| ((*pf, *index), only)));
+        }
     }
 
     /// A function gets another driver, or none.
     fn rebind(&mut self, function: &Function, driver: Option<&str>) -> Result<()> {
         let modules = self.observed.modules.clone();
-        let function = self.function(function.index())?;
+        let function = self.function(function)?;
         if !function.vdpa.is_empty() {
             return Err(refused("would take the vDPA device away"));
         }
@@ -153,8 +145,8 @@ impl Fake {
 
     fn create(&mut self, function: &Function) -> Result<()> {
         match function {
-            Function::Vf { index, .. } => {
-                let function = self.function(*index)?;
+            Function::Vf { .. } => {
+                let function = self.function(function)?;
                 if function.driver.as_deref() != Some("vp-vdpa") || !function.vdpa.is_empty() {
                     return Err(refused("no management device, or one device already"));
                 }
@@ -165,6 +157,9 @@ impl Fake {
                 let name = simulated_name(simulator, *index);
                 let simulators = &mut self.observed.inventory.simulators;
                 let found = simulators.first_mut().ok_or_else(|| refused("no simulator"))?;
+                if found.vdpa.iter().any(|device| device.name == name) {
+                    return Err(refused("there already"));
+                }
                 found.vdpa.push(device(&name, Some(Handle::without_bus(simulator))));
             }
         }
@@ -173,20 +168,14 @@ impl Fake {
 
     fn name_of(&mut self, function: &Function) -> Result<String> {
         Ok(match function {
-            Function::Vf { index, .. } => vdpa_name(self.function(*index)?.address),
+            Function::Vf { .. } => vdpa_name(self.function(function)?.address),
             Function::Simulated { simulator, index } => simulated_name(simulator, *index),
         })
     }
 
     fn bind(&mut self, name: &str, driver: Option<Driver>) -> Result<()> {
         let found = self.vdpa().flatten().find(|device| device.name == name);
-        let found = found.ok_or_else(|| refused("no such vDPA device"))?;
-        let vhost = driver == Some(Driver::VhostVdpa);
-        found.driver = driver.map(|d| d.name().to_owned());
-        found.char_device =
-            vhost.then(|| CharDevice { path: "/dev/vhost-vdpa-0".into(), major: 240, minor: 0 });
-        found.netdevs =
-            if driver == Some(Driver::VirtioVdpa) { vec![netdev("eth9", 9)] } else { vec![] };
+        serve(found.ok_or_else(|| refused("no such vDPA device"))?, driver);
         Ok(())
     }
 
@@ -236,22 +225,30 @@ impl Node for Fake {
         Ok(self.observed.clone())
     }
 
+    fn overrides(&mut self, pf: Address) -> Result<BTreeMap<u32, String>> {
+        let of_card = self.overrides.iter().filter(|((card, _), _)| *card == pf);
+        Ok(of_card.map(|((_, index), only)| (*index, only.clone())).collect())
+    }
+
     fn apply(&mut self, step: &Step) -> Result<()> {
         self.done.push(step.clone());
         match step {
             Step::LoadModule(module) => self.load(module)?,
-            Step::SetUplinkMtu { mtu, .. } => self.card().netdevs[0].mtu = *mtu,
-            Step::RaiseUplink { .. } => self.card().netdevs[0].up = true,
-            Step::SetFunctionAutoprobe { on, .. } => self.card().drivers_autoprobe = *on,
-            Step::SetFunctionCount { count, .. } => self.set_count(*count)?,
-            Step::StopVdpaAutoprobe => self.observed.vdpa_autoprobe = Some(false),
+            Step::SetUplinkMtu { link, mtu } => self.uplink(*link)?.mtu = *mtu,
+            Step::RaiseUplink { link } => self.uplink(*link)?.up = true,
+            Step::LowerUplink { link } => self.uplink(*link)?.up = false,
+            Step::SetFunctionAutoprobe { pf, on } => self.card_at(*pf)?.drivers_autoprobe = *on,
+            Step::SetFunctionCount { pf, count } => self.set_count(*pf, *count)?,
+            Step::SetVdpaAutoprobe { on } => self.observed.vdpa_autoprobe = Some(*on),
             Step::UnbindVdpa { name } => self.bind(name, None)?,
             Step::DeleteVdpa { name } => self.delete(name)?,
             Step::BindFunction { function, driver } => {
                 self.rebind(function, Some(driver.name))?;
+                self.pin(function, driver.pinned.then(|| driver.name.to_owned()));
             }
-            Step::ReleaseFunction { function, driver } => {
+            Step::ReleaseFunction { function, driver, only } => {
                 self.rebind(function, driver.as_deref())?;
+                self.pin(function, only.clone());
             }
             Step::CreateVdpa { function, settings, .. } => {
                 self.create(function)?;
@@ -269,14 +266,71 @@ impl Node for Fake {
     }
 }
 
+/// A virtio card with four possible functions.
+pub(crate) fn virtio_card() -> Parent {
+    Parent {
+        address: pf(),
+        ids: Ids { vendor: 0x1af4, device: 0x1041, class: 0x02_0000 },
+        driver: Some("virtio-pci".into()),
+        numa: Some(0),
+        iommu_group: Some(99),
+        netdevs: vec![netdev("enp1s0f0", 3)],
+        totalvfs: 4,
+        numvfs: 0,
+        drivers_autoprobe: true,
+        layout: Some(Layout { offset: 1, stride: 1 }),
+        functions: vec![],
+    }
+}
+
+/// An igb card with as many.
+pub(crate) fn igb_card(address: Address) -> Parent {
+    Parent {
+        address,
+        ids: Ids { vendor: 0x8086, device: 0x10c9, class: 0x02_0000 },
+        driver: Some("igb".into()),
+        netdevs: vec![netdev("enp2s0f0", 4)],
+        ..virtio_card()
+    }
+}
+
+fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction {
+    let pf = card.address.to_string();
+    let mut function = VirtualFunction {
+        index,
+        address: format!("{}{}", pf.trim_end_matches('0'), index + 1).parse().unwrap(),
+        ids: card.ids,
+        driver: None,
+        iommu_group: Some(index),
+        iommu_sharers: vec![],
+        virtio_driver: None,
+        vfio: None,
+        netdevs: vec![],
+        management_device: None,
+        vdpa: vec![],
+    };
+    drive(&mut function, driver);
+    function
+}
+
 /// What a driver makes of a function.
-fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
+pub(crate) fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
     let index = function.index;
     function.driver = driver.map(str::to_owned);
     function.virtio_driver = (driver == Some("virtio-pci")).then(|| "virtio_net".to_owned());
     let makes_one = driver.and_then(cards::netdev).is_some();
     function.netdevs = if makes_one { vec![netdev("eth7", 20 + index)] } else { vec![] };
     function.vfio = (driver == Some(vfio::DRIVER)).then(|| vfio(index));
+}
+
+/// What a driver of the vDPA bus makes of a device.
+pub(crate) fn serve(device: &mut VdpaDevice, driver: Option<Driver>) {
+    let vhost = driver == Some(Driver::VhostVdpa);
+    device.driver = driver.map(|d| d.name().to_owned());
+    device.char_device =
+        vhost.then(|| CharDevice { path: "/dev/vhost-vdpa-0".into(), major: 240, minor: 0 });
+    device.netdevs =
+        if driver == Some(Driver::VirtioVdpa) { vec![netdev("eth9", 9)] } else { vec![] };
 }
 
 /// What vfio-pci makes of a function whose IOMMU group is this.
@@ -292,7 +346,7 @@ pub(crate) fn bind(index: u32, attach: Attach) -> Step {
     Step::BindFunction { function: Function::Vf { pf: pf(), index }, driver }
 }
 
-fn device(name: &str, management_device: Option<Handle>) -> VdpaDevice {
+pub(crate) fn device(name: &str, management_device: Option<Handle>) -> VdpaDevice {
     VdpaDevice {
         name: name.into(),
         management_device,

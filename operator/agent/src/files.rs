@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 use ringway_node::atomic;
 use ringway_node::paths::Paths;
 use ringway_node::pools::{self, Pools};
+use tracing::warn;
+
+use crate::udev;
 
 /// Where they are, and whose node it is.
 #[derive(Debug, Clone)]
@@ -19,8 +22,9 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files below a state and a run directory, which are made where they are missing.
-    pub fn below(node: &str, state: &Path, run: &Path) -> Result<Self> {
+    /// The files below a state and a run directory, which are made where they are missing, and
+    /// udev's rules in another, which is not.
+    pub fn below(node: &str, state: &Path, run: &Path, udev_rules: &Path) -> Result<Self> {
         for dir in [state, run] {
             std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         }
@@ -31,6 +35,7 @@ impl Files {
             attachments: state.join("attachments"),
             locks: run.join("lock"),
             stuck: run.join("stuck"),
+            udev_rules: udev_rules.join("10-ringway.rules"),
             ..Paths::default()
         };
         Ok(Self { node: node.to_owned(), shared, run_dir: run.to_owned() })
@@ -47,12 +52,21 @@ impl Files {
 
     /// Removes what an agent that was killed while it wrote has left.
     pub fn remove_leftovers(&self) -> Result<()> {
-        for file in [&self.shared.node, &self.shared.before, &self.shared.pools] {
+        let Paths { node, before, pools, udev_rules, .. } = &self.shared;
+        for file in [node, before, pools, udev_rules] {
             let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else { continue };
             atomic::remove_leftovers(dir, |target| *target == *name)
                 .context("remove what a killed agent left")?;
         }
         Ok(())
+    }
+
+    /// Writes the rules that keep the host's network managers off, or removes them. The node is
+    /// worked on without them too.
+    pub fn keep_managers_off(&self, rules: Option<&str>) {
+        if let Err(error) = udev::write(&self.shared.udev_rules, rules) {
+            warn!(error = format!("{error:#}"), "network managers may take functions for theirs");
+        }
     }
 
     /// Writes what the node offers, with a new generation if anything changed.

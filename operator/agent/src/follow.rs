@@ -1,6 +1,8 @@
 //! Follows the node's NodeDevices object, and makes it where there is none.
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,8 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client};
-use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec};
+use kube::{Api, Client, ResourceExt as _};
+use ringway_api::node_devices::{LEAVE, NodeDevices, NodeDevicesSpec};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -31,11 +33,17 @@ pub(crate) struct Followed {
     /// The object's uid, while it is known to be there: one that was deleted and made again knows
     /// nothing of what was said of the node.
     pub(crate) object: watch::Sender<Option<String>>,
+    /// Whether nothing of ours is on the node any more.
+    pub(crate) left: Arc<AtomicBool>,
 }
 
 /// Watches the node's object for ever. Whatever goes wrong is said and tried again.
 pub(crate) async fn follow(cluster: &Cluster, node: &str, followed: &Followed) -> Infallible {
     loop {
+        // whoever told us to leave has removed our object, too: it is not made anew
+        while followed.left.load(Ordering::Relaxed) {
+            tokio::time::sleep(RETRY).await;
+        }
         if let Err(error) = follow_once(cluster, node, followed).await {
             warn!(
                 error = format!("{error:#}"),
@@ -69,7 +77,8 @@ async fn follow_once(cluster: &Cluster, node: &str, followed: &Followed) -> Resu
         if object.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let wish = Wish { generation: object.metadata.generation, spec: object.spec };
+        let leaving = object.annotations().contains_key(LEAVE);
+        let wish = Wish { generation: object.metadata.generation, spec: object.spec, leaving };
         replace(&followed.wish, Some(wish));
         replace(&followed.object, object.metadata.uid);
     }

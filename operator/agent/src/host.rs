@@ -1,6 +1,7 @@
 //! The real node: observes through the kernel crate, and does each step with its calls. Every call
 //! that can sleep in the kernel gets a thread, a deadline and a marker.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,19 @@ impl Node for Host {
         Ok(Observed { inventory, modules, vdpa_autoprobe })
     }
 
+    fn overrides(&mut self, pf: pci::Address) -> Result<BTreeMap<u32, String>> {
+        let root = self.root.clone();
+        // each read waits for the lock of its device
+        self.call(&pf.to_string(), "read driver_override of functions of", DEADLINE, move || {
+            let mut found = BTreeMap::new();
+            for function in sriov::functions(&root, pf)? {
+                let only = pci::driver_override(&root, function.address)?;
+                found.extend(only.map(|driver| (function.index, driver)));
+            }
+            Ok(found)
+        })
+    }
+
     fn apply(&mut self, step: &Step) -> Result<()> {
         let root = self.root.clone();
         match step {
@@ -47,7 +61,8 @@ impl Node for Host {
             Step::SetUplinkMtu { link, mtu } => Links::open()?.set_mtu(*link, *mtu),
             Step::RaiseUplink { link } => Links::open()?.set_up(*link),
             Step::SetFunctionAutoprobe { pf, on } => sriov::set_drivers_autoprobe(&root, *pf, *on),
-            Step::StopVdpaAutoprobe => vdpa_bus::set_drivers_autoprobe(&root, false),
+            Step::LowerUplink { link } => Links::open()?.set_down(*link),
+            Step::SetVdpaAutoprobe { on } => vdpa_bus::set_drivers_autoprobe(&root, *on),
             Step::SetFunctionCount { pf, count } => {
                 let (pf, count) = (*pf, *count);
                 self.call(
@@ -75,10 +90,11 @@ impl Node for Host {
                     FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
                 })
             }
-            Step::ReleaseFunction { function, driver } => {
-                let (address, driver) = (self.address(function)?, driver.clone());
+            Step::ReleaseFunction { function, driver, only } => {
+                let address = self.address(function)?;
+                let (driver, only) = (driver.clone(), only.clone());
                 self.call(&address.to_string(), "release", DEADLINE, move || {
-                    pci::release(&root, address, driver.as_deref())
+                    pci::release(&root, address, driver.as_deref(), only.as_deref())
                 })
             }
             Step::CreateVdpa { function, mac, settings } => {
@@ -129,13 +145,13 @@ impl Host {
     }
 
     /// A call that holds one device's lock.
-    fn call(
+    fn call<T: Send + 'static>(
         &self,
         device: &str,
         op: &str,
         deadline: Duration,
-        work: impl FnOnce() -> Result<()> + Send + 'static,
-    ) -> Result<()> {
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let call = Call { dir: &self.stuck, device, op, reach: Reach::Device, deadline };
         stuck::run(&self.root, call, work)
     }

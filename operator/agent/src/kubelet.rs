@@ -1,7 +1,9 @@
 //! What kubelet says about devices: which it may hand out, and which pods hold.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -29,9 +31,38 @@ pub struct View {
     pub held: Holders,
 }
 
+/// Where kubelet tells which pods hold devices, below its own directory.
+pub fn directory(kubelet: &Path) -> PathBuf {
+    kubelet.join("pod-resources")
+}
+
+fn socket(kubelet: &Path) -> PathBuf {
+    directory(kubelet).join("kubelet.sock")
+}
+
+/// Whether a kubelet has ever run here: it makes the directory, and leaves it when it stops.
+pub fn is_installed(kubelet: &Path) -> bool {
+    directory(kubelet).exists()
+}
+
+/// Whether a kubelet runs now: not if its socket is not there, or nobody listens on it.
+///
+/// # Errors
+/// It cannot be told.
+pub fn runs(kubelet: &Path) -> Result<bool> {
+    let socket = socket(kubelet);
+    match UnixStream::connect(&socket) {
+        Ok(_) => Ok(true),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(false),
+            _ => Err(error).with_context(|| format!("connect to kubelet at {}", socket.display())),
+        },
+    }
+}
+
 /// Asks kubelet, through `pod-resources/kubelet.sock` below its directory.
 pub async fn view(kubelet: &Path) -> Result<View> {
-    let socket = kubelet.join("pod-resources/kubelet.sock");
+    let socket = socket(kubelet);
     let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))?
         .connect_timeout(DEADLINE)
         .timeout(DEADLINE)

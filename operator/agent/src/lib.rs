@@ -7,10 +7,14 @@
 //! - [`reconcile`] goes through the steps, and never undoes: after a failure it observes again.
 //!
 //! What is wanted comes from the cluster, or from a file: the agent works without a cluster too.
+//! Before the cluster is there, [`boot`] goes by what was wanted last; [`reset`] puts the node back
+//! to what it was before anything was.
 
 pub mod args;
 pub mod before;
+pub mod boot;
 pub mod cards;
+mod changes;
 pub mod cli;
 pub mod cluster;
 pub mod drain;
@@ -19,7 +23,9 @@ pub mod files;
 mod follow;
 pub mod holders;
 pub mod host;
+pub mod install;
 pub mod kubelet;
+pub mod leave;
 pub mod local;
 mod metrics;
 mod news;
@@ -28,12 +34,15 @@ pub mod offer;
 pub mod plan;
 mod preview;
 pub mod reconcile;
+pub mod reset;
 mod say;
 pub mod serve;
 mod show;
 pub mod standing;
 pub mod status;
 pub mod step;
+pub mod udev;
+pub mod unit;
 pub mod wanted;
 pub mod wish;
 mod work;

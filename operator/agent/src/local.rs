@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ringway_api::NodeDevicesSpec;
+use ringway_kernel::Root;
 use ringway_node::lock::Locks;
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
@@ -22,8 +23,9 @@ use crate::node::{Node as _, Observed};
 use crate::offer;
 use crate::plan::{Planned, plan};
 use crate::preview::Preview;
-use crate::reconcile::{Report, reconcile};
+use crate::reconcile::{Gate, Report, reconcile};
 use crate::show::{as_data, inventory_table};
+use crate::udev;
 use crate::wanted::Wanted;
 
 /// What a person may hand over is small; a file that is not is a mistake.
@@ -58,28 +60,47 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let mut before = Before::read(&files.shared.before)?;
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
-    // without a cluster nobody can be given a device: what the kernel shows to be in use counts
-    let (mut draining, nobody) = (Draining::default(), BTreeMap::new());
+    let mut draining = Draining::default();
+    let last = files.last_pools().ok().flatten();
+    let last = last.as_ref();
     let gate = |planned: &Planned, observed: &Observed| {
-        let holders = holders::in_the_way(&root, planned, observed);
-        let (offered, holders, locks) = (Ok(&nobody), &holders, &locks);
-        let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
-        draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
+        files.keep_managers_off(udev::rules(&wanted, observed, last).as_deref());
+        gate(&root, &locks, &mut draining, planned, observed)
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
-    let last = files.last_pools().ok().flatten();
-    let (none, last) = (Default::default(), last.as_ref());
-    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &none, last) {
+    if let Some(pools) = offer::pools(&files.node, &wanted, &report, &Default::default(), last) {
+        files.keep_managers_off(udev::rules(&wanted, &report.observed, Some(&pools)).as_deref());
         files.write_pools(pools)?;
     }
     finish(&report)
 }
 
-fn finish(report: &Report) -> Result<()> {
-    let mut problems: Vec<_> = report.plan.refusals.iter().map(|r| r.message.clone()).collect();
-    for (planned, wait) in report.plan.steps.iter().zip(&report.waits) {
-        problems.push(format!("{}: {}: {wait}", planned.parent, planned.step));
-    }
+/// Whether a step may be done now where nobody can be given a device, because there is no cluster:
+/// what the kernel shows to be in use counts.
+pub(crate) fn gate(
+    root: &Root,
+    locks: &Locks,
+    draining: &mut Draining,
+    planned: &Planned,
+    observed: &Observed,
+) -> Gate {
+    let (nobody, holders) = (BTreeMap::new(), holders::in_the_way(root, planned, observed));
+    let (offered, holders) = (Ok(&nobody), &holders);
+    let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
+    draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
+}
+
+/// What is refused, and what is left to do, in words.
+pub(crate) fn problems(report: &Report) -> Vec<String> {
+    let refused = report.plan.refusals.iter().map(|refusal| refusal.message.clone());
+    let left = report.plan.steps.iter().zip(&report.waits);
+    let left = left.map(|(planned, wait)| format!("{}: {}: {wait}", planned.parent, planned.step));
+    refused.chain(left).collect()
+}
+
+/// Says how it ended; an error if not everything is as wanted.
+pub(crate) fn finish(report: &Report) -> Result<()> {
+    let problems = problems(report);
     if !problems.is_empty() {
         bail!(
             "{} steps done, not everything is as wanted:\n  - {}",
@@ -142,7 +163,8 @@ fn parse(text: &str) -> Result<NodeDevicesSpec> {
     Ok(object.spec)
 }
 
-fn print(text: &str) -> Result<()> {
+/// Prints; that nobody reads it is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),

@@ -155,6 +155,7 @@ fn device(
             let seen = Seen { vdpa: Some(simulated(inventory, &name)?), ..Seen::default() };
             (name.parse().ok()?, seen, simulator_handle(simulator))
         }
+        ParentName::VdpaBus => return None,
     };
     let (state, reason) = if draining.contains(&id) {
         (State::Draining, Some("about to be changed".to_owned()))
@@ -180,7 +181,7 @@ fn device(
         pci_address: seen.function.map(|function| function.address),
         pf_pci_address: match &parent.name {
             ParentName::Pci(address) => Some(*address),
-            ParentName::Simulator(_) => None,
+            ParentName::Simulator(_) | ParentName::VdpaBus => None,
         },
         id,
     })
@@ -205,6 +206,6 @@ fn simulated<'a>(inventory: &'a Inventory, name: &str) -> Option<&'a VdpaDevice>
 fn numa(inventory: &Inventory, parent: &ParentName) -> Option<u32> {
     match parent {
         ParentName::Pci(pf) => inventory.parents.iter().find(|p| p.address == *pf)?.numa,
-        ParentName::Simulator(_) => None,
+        ParentName::Simulator(_) | ParentName::VdpaBus => None,
     }
 }

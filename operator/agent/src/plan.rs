@@ -55,6 +55,12 @@ pub fn plan(node: &str, wanted: &Wanted, observed: &Observed, before: &Before) -
                 format!("{}: the kernel's vDPA devices cannot be read: {why}", parent.name),
             );
         }
+        for name in before.parents.keys().filter(|name| !wanted.names(name)) {
+            let message = format!(
+                "{name}: cannot be put back: the kernel's vDPA devices cannot be read: {why}"
+            );
+            plan.refuse(&ParentName::of(name), Reason::CallStuck, message);
+        }
         return plan;
     }
     for parent in &wanted.parents {
@@ -63,15 +69,10 @@ pub fn plan(node: &str, wanted: &Wanted, observed: &Observed, before: &Before) -
             ParentName::Simulator(name) => {
                 simulator::plan(&mut plan, node, name, parent, observed, before);
             }
+            ParentName::VdpaBus => {}
         }
     }
-    for (name, was) in &before.parents {
-        let named = |other: &String| other == name;
-        let asked_for = wanted.parents.iter().any(|p| named(&p.name.to_string()))
-            || wanted.refusals.iter().any(|r| named(&r.parent));
-        if asked_for {
-            continue;
-        }
+    for (name, was) in before.parents.iter().filter(|(name, _)| !wanted.names(name)) {
         match ParentName::of(name) {
             ParentName::Pci(address) => {
                 card::restore(&mut plan, address, was, observed, before);
@@ -79,9 +80,28 @@ pub fn plan(node: &str, wanted: &Wanted, observed: &Observed, before: &Before) -
             ParentName::Simulator(name) => {
                 simulator::remove(&mut plan, &name, 0, observed, before);
             }
+            ParentName::VdpaBus => {}
         }
     }
+    give_back_bus(&mut plan, wanted, observed, before);
     plan
+}
+
+/// The vDPA bus offers new devices to drivers again, as it did before, once nobody wants devices of
+/// ours and none is left.
+fn give_back_bus(plan: &mut Plan, wanted: &Wanted, observed: &Observed, before: &Before) {
+    let changed = before.vdpa_autoprobe == Some(true) && observed.vdpa_autoprobe == Some(false);
+    if !changed || wanted.may_make_vdpa() {
+        return;
+    }
+    let goes = |name: &str| {
+        let deletes = |step: &Step| matches!(step, Step::DeleteVdpa { name: gone } if gone == name);
+        plan.steps.iter().any(|planned| deletes(&planned.step))
+    };
+    let stays = |name: &str| before.vdpa.contains(name) && !goes(name);
+    if !observed.vdpa().any(|device| stays(&device.name)) {
+        plan.parent_step(&ParentName::VdpaBus, &[], Step::SetVdpaAutoprobe { on: true });
+    }
 }
 
 impl Plan {
@@ -122,9 +142,8 @@ impl Plan {
                 self.parent_step(&parent.name, &[], Step::LoadModule(module));
             }
         }
-        let by_vdpa = parent.pools.iter().any(|pool| pool.attach.by_vdpa());
-        if by_vdpa && observed.vdpa_autoprobe != Some(false) {
-            self.parent_step(&parent.name, &[], Step::StopVdpaAutoprobe);
+        if parent.makes_vdpa() && observed.vdpa_autoprobe != Some(false) {
+            self.parent_step(&parent.name, &[], Step::SetVdpaAutoprobe { on: false });
         }
     }
 }

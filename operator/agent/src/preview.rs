@@ -51,9 +51,16 @@ impl Preview {
     }
 }
 
+impl Preview {
+    /// Whether there is nothing to do, and nothing that is left as it is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.refused.is_empty() && self.steps.is_empty()
+    }
+}
+
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.refused.is_empty() && self.steps.is_empty() {
+        if self.is_empty() {
             return f.write_str("everything is as wanted\n");
         }
         for refused in &self.refused {
@@ -96,7 +103,8 @@ mod tests {
             message: "0000:02:00.0 (eth0) carries the default route".into(),
         };
         let unbind = Step::UnbindVdpa { name: "vdpa:0000:01:00.1".into() };
-        let steps = vec![step(Step::StopVdpaAutoprobe, &[]), step(unbind, &["0000:01:00.1"])];
+        let steps =
+            vec![step(Step::SetVdpaAutoprobe { on: false }, &[]), step(unbind, &["0000:01:00.1"])];
         Plan { steps, refusals: vec![refusal] }
     }
 

@@ -1,17 +1,18 @@
 //! Goes through plans until there is nothing left that may be done. Never undoes: after a failed
 //! step the node is observed again, and what is then left is planned anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
+use ringway_kernel::inventory::Parent;
 use ringway_node::lock::Lock;
 use tracing::{info, warn};
 
 use crate::before::Before;
 use crate::node::{Node, Observed};
-use crate::plan::{Plan, Planned, plan};
+use crate::plan::{Plan, Planned, card, plan};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
-use crate::wanted::Wanted;
+use crate::wanted::{ParentName, Wanted};
 
 /// More passes than any plan needs: each ends with a step that reveals what could not be planned.
 const PASSES: usize = 256;
@@ -88,13 +89,13 @@ pub fn reconcile(
                     continue;
                 }
             };
-            if record(before, planned, &observed) {
-                save(before)?;
-            }
-            match node.apply(&planned.step) {
+            match carry_out(node, planned, &observed, before, &mut save)? {
                 Ok(()) => {
                     info!(parent = %planned.parent, step = %planned.step, "done");
                     progress = true;
+                    if forget_functions(before, planned) {
+                        save(before)?;
+                    }
                     done.push(planned.clone());
                     if reveals(&planned.step) {
                         break;
@@ -114,6 +115,29 @@ pub fn reconcile(
     bail!("the node does not become as wanted: every pass finds steps to do")
 }
 
+/// Does a step, after what it changes is on record.
+fn carry_out(
+    node: &mut impl Node,
+    planned: &Planned,
+    observed: &Observed,
+    before: &mut Before,
+    save: &mut impl FnMut(&Before) -> Result<()>,
+) -> Result<ringway_kernel::Result<()>> {
+    let has_functions = |parent: &&Parent| !parent.functions.is_empty();
+    let known = before.parents.contains_key(&planned.parent.to_string());
+    let overrides = match observed.parent(&planned.parent).filter(has_functions) {
+        Some(parent) if !known => match node.overrides(parent.address) {
+            Ok(overrides) => overrides,
+            Err(error) => return Ok(Err(error)),
+        },
+        _ => BTreeMap::new(),
+    };
+    if record(before, planned, observed, overrides) {
+        save(before)?;
+    }
+    Ok(node.apply(&planned.step))
+}
+
 /// Why a step is not done again, or not at all, after the failures so far.
 fn failed(planned: &Planned, failures: &[(Planned, ringway_kernel::Error)]) -> Option<String> {
     if let Some((_, error)) = failures.iter().find(|(failed, _)| failed == planned) {
@@ -125,6 +149,10 @@ fn failed(planned: &Planned, failures: &[(Planned, ringway_kernel::Error)]) -> O
 
 /// Whether a step makes sense only after an earlier one of the same plan.
 fn builds_on(step: &Planned, earlier: &Planned) -> bool {
+    // the bus is the last to be given back
+    if step.parent == ParentName::VdpaBus {
+        return true;
+    }
     step.parent == earlier.parent
         && (earlier.function.is_none() || step.function == earlier.function)
 }
@@ -132,32 +160,45 @@ fn builds_on(step: &Planned, earlier: &Planned) -> bool {
 /// After these the rest of the plan is out of date: the node has things that it could only name by
 /// their index, or another parent's plan has the same step.
 fn reveals(step: &Step) -> bool {
-    matches!(step, Step::SetFunctionCount { .. } | Step::LoadModule(_) | Step::StopVdpaAutoprobe)
+    matches!(
+        step,
+        Step::SetFunctionCount { .. } | Step::LoadModule(_) | Step::SetVdpaAutoprobe { .. }
+    )
 }
 
 /// Notes what a step is about to change for the first time; says whether anything is new.
-pub(crate) fn record(before: &mut Before, planned: &Planned, observed: &Observed) -> bool {
+///
+/// `overrides` are those of the parent's functions, if the parent is new.
+pub(crate) fn record(
+    before: &mut Before,
+    planned: &Planned,
+    observed: &Observed,
+    overrides: BTreeMap<u32, String>,
+) -> bool {
     let known = before.clone();
+    let parent = &planned.parent;
     match &planned.step {
-        Step::LoadModule(_) => {}
-        Step::StopVdpaAutoprobe => {
+        Step::LoadModule(_) | Step::SetVdpaAutoprobe { on: true } => {}
+        Step::SetVdpaAutoprobe { on: false } => {
             before.vdpa_autoprobe = before.vdpa_autoprobe.or(observed.vdpa_autoprobe);
         }
         Step::CreateVdpa { function, .. } => {
-            before.note_parent(&planned.parent, observed);
+            before.note_parent(parent, observed, overrides);
             before.vdpa.extend(device_name(function, observed));
         }
         Step::SetFunctionCount { .. } => {
-            before.note_parent(&planned.parent, observed);
-            if let Some(parent) = before.parents.get_mut(&planned.parent.to_string()) {
-                parent.functions.clear();
-            }
+            before.note_parent(parent, observed, overrides);
+            before.note_count(parent, observed);
+        }
+        Step::SetUplinkMtu { .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_mtu(parent, observed);
         }
         Step::BindFunction { function, .. } => {
-            before.note_parent(&planned.parent, observed);
+            before.note_parent(parent, observed, overrides);
             before.note_driver(function, observed);
         }
-        _ => before.note_parent(&planned.parent, observed),
+        _ => before.note_parent(parent, observed, overrides),
     }
     *before != known
 }
@@ -170,12 +211,28 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     }
     before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
     before.forget_drivers(observed);
+    if before.vdpa.is_empty() && observed.vdpa_autoprobe == before.vdpa_autoprobe {
+        before.vdpa_autoprobe = None;
+    }
+    let asked: BTreeSet<_> = wanted.parents.iter().map(|parent| parent.name.to_string()).collect();
+    if before.parents.keys().all(|name| asked.contains(name)) {
+        return;
+    }
     let left = plan("", wanted, observed, before);
-    before.parents.retain(|name, _| {
-        wanted.parents.iter().any(|parent| parent.name.to_string() == *name)
+    before.parents.retain(|name, was| {
+        asked.contains(name)
             || left.refusals.iter().any(|refusal| refusal.parent == *name)
             || left.steps.iter().any(|step| step.parent.to_string() == *name)
+            || card::out_of_sight(name, was, observed)
     });
+}
+
+/// Drops the drivers of functions that went when their number changed. Not before: an agent that is
+/// killed in between still has to give them back. Says whether there were any.
+fn forget_functions(before: &mut Before, done: &Planned) -> bool {
+    let Step::SetFunctionCount { .. } = done.step else { return false };
+    let parent = before.parents.get_mut(&done.parent.to_string());
+    parent.is_some_and(|parent| !std::mem::take(&mut parent.functions).is_empty())
 }
 
 /// The name of the vDPA device that we make on a function, once the function exists.

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::args::Run;
+use crate::changes;
 use crate::cluster::Cluster;
 use crate::drain::{Draining, GRACE};
 use crate::events::{self, publish};
@@ -20,6 +21,7 @@ use crate::files::Files;
 use crate::follow::{Followed, follow, replace};
 use crate::host::Host;
 use crate::kubelet;
+use crate::leave;
 use crate::local;
 use crate::metrics::{self, Metrics};
 use crate::news::{Kind, News, Told};
@@ -30,6 +32,9 @@ use crate::work::{Done, World, work};
 
 /// A round that failed is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
+/// From the end of a round to the next that a change asks for: a link that goes up and down all the
+/// time does not keep the node busy.
+const APART: Duration = Duration::from_millis(500);
 
 /// Runs until told to stop. A step that is being done is finished first, and no other is begun.
 pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
@@ -45,23 +50,26 @@ pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
                 _ = interrupt.recv() => info!("interrupted"),
             }
         };
-        serve(host, files, args, &Cluster::default(), stopped).await
+        serve(host, files, args, &Cluster::default(), changes::of_kernel(), stopped).await
     })
 }
 
-/// Serves a cluster until `stopped`. What it has begun then goes on in a thread to the end of the
+/// Serves a cluster until `stopped`. `changes` tells that the node is other than it was. What it has begun then goes on in a thread to the end of the
 /// step.
 pub async fn serve(
     host: Host,
     files: Files,
     args: &Run,
     cluster: &Cluster,
+    changes: mpsc::Receiver<()>,
     stopped: impl Future<Output = ()>,
 ) -> Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
+    let left = Arc::new(AtomicBool::new(false));
     let followed = Followed {
         wish: watch::Sender::new(Wish::remembered(&files)),
         object: watch::Sender::new(None),
+        left: left.clone(),
     };
     let (node, metrics, stuck) =
         (&args.node_name, Arc::new(Metrics::default()), host.stuck.clone());
@@ -79,6 +87,8 @@ pub async fn serve(
         metrics: metrics.clone(),
         failed_rounds: 0,
         stopping: stopping.clone(),
+        left,
+        host_files: args.host_files.clone(),
     };
     let scraped = async {
         match args.metrics_address {
@@ -87,7 +97,7 @@ pub async fn serve(
         }
     };
     let result = tokio::select! {
-        result = agent.serve(followed.wish.subscribe(), args.resync) => result,
+        result = agent.serve(followed.wish.subscribe(), changes, args.resync) => result,
         never = follow(cluster, node, &followed) => match never {},
         never = say(cluster, node, said, object()) => match never {},
         never = publish(cluster, node, news, object()) => match never {},
@@ -111,6 +121,10 @@ struct Agent {
     /// How many rounds in a row had a step that failed.
     failed_rounds: u32,
     stopping: Arc<AtomicBool>,
+    /// Whether nothing of ours is on the node any more.
+    left: Arc<AtomicBool>,
+    /// What the chart has put on the host.
+    host_files: Vec<PathBuf>,
 }
 
 /// How the node is after a round.
@@ -130,35 +144,57 @@ impl After {
         let draining = if self.draining { GRACE } else { resync };
         failed.min(draining).min(resync)
     }
+
+    /// How long until the next round that a change may ask for. Steps that fail may change
+    /// something each time.
+    fn apart(self, resync: Duration) -> Duration {
+        APART.saturating_mul(1 << self.failed_rounds.min(10)).min(resync)
+    }
 }
 
 impl Agent {
-    /// Reconciles at each new wish, at each resync, and soon again while devices drain.
+    /// Reconciles at each new wish, when something has changed, at each resync, and soon again while
+    /// devices drain. What its own steps change asks for one more round, which changes nothing.
     async fn serve(
         mut self,
         mut wishes: watch::Receiver<Option<Wish>>,
+        mut changed: mpsc::Receiver<()>,
         resync: Duration,
     ) -> Result<()> {
         loop {
+            changes::forget(&mut changed);
             let wish = wishes.borrow_and_update().clone();
+            // a node that was left is left alone, until somebody wants it again
+            let left =
+                self.left.load(Ordering::Relaxed) && wish.as_ref().is_some_and(|wish| wish.leaving);
+            self.left.store(left, Ordering::Relaxed);
+            if left {
+                wishes.changed().await.context("follow the wish")?;
+                continue;
+            }
             let begun = Instant::now();
-            let again = match self.round(wish.as_ref()).await {
-                Ok(done) => self.ended(wish.as_ref(), &done, begun.elapsed()).pause(resync),
+            let (again, apart) = match self.round(wish.as_ref()).await {
+                Ok(done) => {
+                    let after = self.ended(wish.as_ref(), &done, begun.elapsed());
+                    (after.pause(resync), after.apart(resync))
+                }
                 Err(error) => {
                     self.broken(wish.as_ref(), &format!("{error:#}"), begun.elapsed());
-                    RETRY
+                    (RETRY, RETRY)
                 }
             };
+            let earliest = tokio::time::Instant::now() + apart;
             tokio::select! {
                 changed = wishes.changed() => changed.context("follow the wish")?,
                 () = tokio::time::sleep(again) => {}
+                () = changes::happen(&mut changed, earliest) => {}
             }
         }
     }
 
     /// Tells of a round that came to its end.
     fn ended(&mut self, wish: Option<&Wish>, done: &Done, took: Duration) -> After {
-        let Done { wanted, report, pools } = done;
+        let Done { wanted, report, pools, leaving } = done;
         self.metrics.count(took, report, pools.as_ref());
         for news in self.told.news(wish, report) {
             self.hear(news);
@@ -170,8 +206,16 @@ impl Agent {
         let generation = wish.and_then(|wish| wish.generation);
         self.tell(|last, now| {
             let last = last.map_or(&[][..], |last| &last.conditions);
-            status::status(generation, wanted, report, last, now)
+            let mut status = status::status(generation, wanted, report, last, now);
+            if let Some(waits) = leaving {
+                status.conditions.push(leave::condition(generation, waits.as_deref(), last, now));
+            }
+            status
         });
+        if *leaving == Some(None) {
+            info!("nothing of ours is left on this node");
+            self.left.store(true, Ordering::Relaxed);
+        }
         let draining = !self.draining.devices().is_empty();
         After { draining, failed_rounds: self.failed_rounds }
     }
@@ -210,10 +254,10 @@ impl Agent {
         let asked = Instant::now();
         let view = kubelet::view(&self.kubelet).await.map_err(|error| format!("{error:#}"));
         let (mut host, files, wish) = (self.host.clone(), self.files.clone(), wish.cloned());
-        let stopping = self.stopping.clone();
+        let (stopping, host_files) = (self.stopping.clone(), self.host_files.clone());
         let mut draining = std::mem::take(&mut self.draining);
         let (result, draining) = tokio::task::spawn_blocking(move || {
-            let world = World { view: &view, asked, stopping: &stopping };
+            let world = World { view: &view, asked, stopping: &stopping, host_files: &host_files };
             let result = work(&mut host, &files, wish.as_ref(), &world, &mut draining);
             (result, draining)
         })
@@ -239,6 +283,15 @@ mod tests {
         check(After { draining: true, failed_rounds: 9 }, 2);
         for (failed_rounds, seconds) in [(1, 5), (2, 10), (3, 20), (4, 30), (u32::MAX, 30)] {
             check(After { failed_rounds, ..quiet }, seconds);
+        }
+    }
+
+    #[test]
+    fn steps_that_fail_and_change_something_each_time_are_not_tried_all_the_time() {
+        let resync = Duration::from_secs(30);
+        for (failed_rounds, milliseconds) in [(0, 500), (1, 1000), (4, 8000), (u32::MAX, 30_000)] {
+            let after = After { draining: false, failed_rounds };
+            assert_eq!(after.apart(resync), Duration::from_millis(milliseconds));
         }
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use ringway_api::conditions::{AWAITING_DISRUPTION, DEGRADED, PROGRESSING, READY, Reason};
 use ringway_api::node_devices::{
-    FunctionStatus, Identity, NodeDevicesStatus, ParentStatus, StepStatus, Summary,
+    DegradedParent, FunctionStatus, Identity, NodeDevicesStatus, ParentStatus, StepStatus, Summary,
 };
 use ringway_kernel::Error;
 use ringway_kernel::inventory::Parent as Found;
@@ -14,6 +14,9 @@ use crate::reconcile::{Report, chain};
 use crate::standing::{Seen, Standing, standing};
 use crate::step::simulated_name;
 use crate::wanted::{Parent, ParentName, Wanted};
+
+/// The longest message, in characters.
+const LONGEST_MESSAGE: usize = 1024;
 
 /// Renders the status. `now` is only used for conditions that differ from `last`'s.
 pub fn status(
@@ -38,6 +41,7 @@ pub fn status(
         summary,
         parents,
         plan: plan(report),
+        degraded: degraded_parents(report),
         conditions,
     }
 }
@@ -198,7 +202,8 @@ pub fn broken(
     let last = said.map_or(&[][..], |said| &said.conditions);
     let degraded = Some((Reason::StepFailed, format!("the node cannot be worked on: {error}")));
     let conditions = written(generation, [None, degraded, None], String::new(), last, now);
-    NodeDevicesStatus { conditions, ..said.cloned().unwrap_or_default() }
+    // all of it is one trouble now
+    NodeDevicesStatus { degraded: vec![], conditions, ..said.cloned().unwrap_or_default() }
 }
 
 /// Why a condition holds.
@@ -234,7 +239,7 @@ fn written(
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
-            message: message.chars().take(1024).collect(),
+            message: bounded(&message),
             observed_generation: generation,
             last_transition_time: before
                 .map_or_else(|| now.clone(), |c| c.last_transition_time.clone()),
@@ -243,22 +248,41 @@ fn written(
     .collect()
 }
 
-/// Everything that does not mend itself, and the reason of the first: each parent is named, since
-/// the controller tells by the names which policies it concerns. What is wrong with several is told
-/// once.
-fn degraded(report: &Report) -> Why {
-    let refused = report.plan.refusals.iter().map(|r| (r.reason, None, r.message.clone()));
-    let failed = report.failures.iter().map(|(planned, error)| {
-        let text = match error {
+/// One thing that does not mend itself.
+struct Trouble {
+    parent: String,
+    reason: Reason,
+    text: String,
+    /// Whether the text names the parent, or what asked for it.
+    named: bool,
+}
+
+fn troubles(report: &Report) -> impl Iterator<Item = Trouble> {
+    let refused = report.plan.refusals.iter().map(|refusal| Trouble {
+        parent: refusal.parent.clone(),
+        reason: refusal.reason,
+        text: refusal.message.clone(),
+        named: true,
+    });
+    let failed = report.failures.iter().map(|(planned, error)| Trouble {
+        parent: planned.parent.to_string(),
+        reason: reason(error),
+        text: match error {
             // names the module itself
             Error::Module { .. } => chain(error),
             _ => format!("{}: {}", planned.step, chain(error)),
-        };
-        (reason(error), Some(planned.parent.to_string()), text)
+        },
+        named: false,
     });
+    refused.chain(failed)
+}
+
+/// All troubles, with the reason of the first. What is wrong with several parents is told once.
+fn degraded(report: &Report) -> Why {
     let (mut first, mut told) = (None, Vec::<(String, Vec<String>)>::new());
-    for (reason, parent, text) in refused.chain(failed) {
+    for Trouble { parent, reason, text, named } in troubles(report) {
         first.get_or_insert(reason);
+        let parent = (!named).then_some(parent);
         match told.iter_mut().find(|(known, _)| *known == text) {
             Some((_, parents)) => parents.extend(parent),
             None => told.push((text, parent.into_iter().collect())),
@@ -269,6 +293,31 @@ fn degraded(report: &Report) -> Why {
         false => format!("{}: {text}", parents.join(", ")),
     });
     Some((first?, words.collect::<Vec<_>>().join("; ")))
+}
+
+/// The troubles of each parent, with the reason of its own first: a policy is told of its own parents
+/// only.
+fn degraded_parents(report: &Report) -> Vec<DegradedParent> {
+    let mut degraded = Vec::<DegradedParent>::new();
+    for Trouble { parent, reason, text, named } in troubles(report) {
+        let text = if named { text } else { format!("{parent}: {text}") };
+        match degraded.iter_mut().find(|known| known.parent == parent) {
+            Some(known) => known.message = format!("{}; {text}", known.message),
+            None => {
+                let reason = reason.as_str().to_owned();
+                degraded.push(DegradedParent { parent, reason, message: text });
+            }
+        }
+    }
+    for parent in &mut degraded {
+        parent.message = bounded(&parent.message);
+    }
+    degraded
+}
+
+/// No longer than a person reads.
+fn bounded(message: &str) -> String {
+    message.chars().take(LONGEST_MESSAGE).collect()
 }
 
 pub(crate) fn reason(error: &Error) -> Reason {

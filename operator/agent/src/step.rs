@@ -47,6 +47,11 @@ pub enum Step {
         /// The interface's ifindex.
         link: u32,
     },
+    /// Set a parent's interface down again.
+    LowerUplink {
+        /// The interface's ifindex.
+        link: u32,
+    },
     /// Say whether drivers are offered new VFs of a PF: not, or udev renames what appears.
     SetFunctionAutoprobe {
         /// The PF.
@@ -61,8 +66,11 @@ pub enum Step {
         /// How many.
         count: u16,
     },
-    /// Keep the vDPA bus from binding new devices to whichever driver came first.
-    StopVdpaAutoprobe,
+    /// Say whether the vDPA bus binds new devices to whichever driver came first.
+    SetVdpaAutoprobe {
+        /// Whether.
+        on: bool,
+    },
     /// Let the vDPA bus driver go of a device.
     UnbindVdpa {
         /// The device's name.
@@ -86,6 +94,8 @@ pub enum Step {
         function: Function,
         /// The driver as the PCI bus calls it.
         driver: Option<String>,
+        /// The only driver that might bind it then (`driver_override`), if one was set.
+        only: Option<String>,
     },
     /// Make a vDPA device on a function.
     CreateVdpa {
@@ -144,9 +154,10 @@ impl Step {
             Self::LoadModule(_) => "load_module",
             Self::SetUplinkMtu { .. } => "set_uplink_mtu",
             Self::RaiseUplink { .. } => "raise_uplink",
+            Self::LowerUplink { .. } => "lower_uplink",
             Self::SetFunctionAutoprobe { .. } => "set_function_autoprobe",
             Self::SetFunctionCount { .. } => "set_function_count",
-            Self::StopVdpaAutoprobe => "stop_vdpa_autoprobe",
+            Self::SetVdpaAutoprobe { .. } => "set_vdpa_autoprobe",
             Self::UnbindVdpa { .. } => "unbind_vdpa",
             Self::DeleteVdpa { .. } => "delete_vdpa",
             Self::BindFunction { .. } => "bind_function",
@@ -172,6 +183,7 @@ impl fmt::Display for Step {
             Self::LoadModule(module) => write!(f, "load kernel module {module}"),
             Self::SetUplinkMtu { mtu, .. } => write!(f, "set the uplink's MTU to {mtu}"),
             Self::RaiseUplink { .. } => f.write_str("set the uplink up"),
+            Self::LowerUplink { .. } => f.write_str("set the uplink down again"),
             Self::SetFunctionAutoprobe { on: false, .. } => {
                 f.write_str("keep drivers off new functions")
             }
@@ -181,16 +193,21 @@ impl fmt::Display for Step {
             Self::SetFunctionCount { count, .. } => {
                 write!(f, "set the number of functions to {count}")
             }
-            Self::StopVdpaAutoprobe => f.write_str("keep drivers off new vDPA devices"),
+            Self::SetVdpaAutoprobe { on: false } => {
+                f.write_str("keep drivers off new vDPA devices")
+            }
+            Self::SetVdpaAutoprobe { on: true } => {
+                f.write_str("offer new vDPA devices to drivers again")
+            }
             Self::UnbindVdpa { name } => write!(f, "unbind vDPA device {name}"),
             Self::DeleteVdpa { name } => write!(f, "delete vDPA device {name}"),
             Self::BindFunction { function, driver } => {
                 write!(f, "bind {function} to {}", driver.name)
             }
-            Self::ReleaseFunction { function, driver: Some(driver) } => {
+            Self::ReleaseFunction { function, driver: Some(driver), .. } => {
                 write!(f, "give {function} back to {driver}")
             }
-            Self::ReleaseFunction { function, driver: None } => {
+            Self::ReleaseFunction { function, driver: None, .. } => {
                 write!(f, "leave {function} to no driver")
             }
             Self::CreateVdpa { function, .. } => write!(f, "create the vDPA device of {function}"),

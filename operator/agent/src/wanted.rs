@@ -27,6 +27,8 @@ pub enum ParentName {
     Pci(pci::Address),
     /// A simulator by its management device.
     Simulator(String),
+    /// The vDPA bus, which is no parent of anybody's: what is given back when all else is.
+    VdpaBus,
 }
 
 /// A parent to be carved.
@@ -97,6 +99,7 @@ impl fmt::Display for ParentName {
         match self {
             Self::Pci(address) => address.fmt(f),
             Self::Simulator(name) => f.write_str(name),
+            Self::VdpaBus => f.write_str("vdpa bus"),
         }
     }
 }
@@ -126,9 +129,25 @@ impl Wanted {
         }
         wanted
     }
+
+    /// Whether anything is said of the parent of this name, be it that it is refused.
+    pub fn names(&self, parent: &str) -> bool {
+        self.parents.iter().any(|asked| asked.name.to_string() == parent)
+            || self.refusals.iter().any(|refusal| refusal.parent == parent)
+    }
+
+    /// Whether vDPA devices are wanted, or may be by what could not be understood.
+    pub fn may_make_vdpa(&self) -> bool {
+        !self.refusals.is_empty() || self.parents.iter().any(Parent::makes_vdpa)
+    }
 }
 
 impl Parent {
+    /// Whether any of its pools needs vDPA devices.
+    pub fn makes_vdpa(&self) -> bool {
+        self.pools.iter().any(|pool| pool.attach.by_vdpa())
+    }
+
     /// The pool of a function.
     pub fn pool(&self, index: u32) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.range.contains(&index))

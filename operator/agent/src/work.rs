@@ -1,26 +1,27 @@
 //! The part of a round that blocks: looks at the node, and makes it as wanted.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use ringway_node::DeviceId;
 use ringway_node::lock::Locks;
-use ringway_node::pools::{Pools, State};
+use ringway_node::pools::Pools;
 
 use crate::before::Before;
-use crate::drain::{Draining, Look};
+use crate::drain::{self, Draining, Look};
 use crate::files::Files;
 use crate::holders;
 use crate::host::Host;
 use crate::kubelet::View;
+use crate::leave::{self, Rest};
 use crate::node::Observed;
 use crate::offer;
 use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, chain, reconcile};
+use crate::udev;
 use crate::wanted::Wanted;
-use crate::wish::Wish;
+use crate::wish::{self, Wish};
 
 /// What the worker is told of the world.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct World<'a> {
     pub(crate) asked: Instant,
     /// Whether the agent was told to stop.
     pub(crate) stopping: &'a AtomicBool,
+    /// What the chart has put on the host.
+    pub(crate) host_files: &'a [PathBuf],
 }
 
 /// What a round came to.
@@ -42,6 +45,8 @@ pub(crate) struct Done {
     pub(crate) report: Report,
     /// What it offers; `None` if that cannot be known, or nobody has asked for anything.
     pub(crate) pools: Option<Pools>,
+    /// If the node is to be left: what that waits for, or that it is done.
+    pub(crate) leaving: Option<Option<String>>,
 }
 
 /// Does what may be done, and writes what the node then offers. Without a wish there is nothing to
@@ -54,18 +59,20 @@ pub(crate) fn work(
     draining: &mut Draining,
 ) -> Result<Done> {
     if let Some(wish) = wish {
-        wish.remember(files)?;
+        wish::remember(files, wish)?;
     }
     let wanted = wish.map(|wish| Wanted::of(&wish.spec)).unwrap_or_default();
     let mut before = Before::read(&files.shared.before)?;
     let last = files.last_pools().map_err(|error| chain(&error));
-    let offered = last.as_ref().map(states);
+    let offered = last.as_ref().map(|last| drain::states(last.as_ref()));
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
+    let listed = last.as_ref().ok().and_then(Option::as_ref);
     let gate = |planned: &Planned, observed: &Observed| {
         if wish.is_none() {
             return Gate::Wait("no wish is known yet".to_owned());
         }
+        files.keep_managers_off(udev::rules(&wanted, observed, listed).as_deref());
         if world.stopping.load(Ordering::Relaxed) {
             return Gate::Wait("the agent was told to stop".to_owned());
         }
@@ -77,17 +84,22 @@ pub(crate) fn work(
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     draining.keep(report.plan.steps.iter());
-    let last = last.as_ref().ok().and_then(Option::as_ref);
-    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), last);
+    let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), listed);
     let pools = pools.filter(|_| wish.is_some());
     if let Some(pools) = &pools {
         files.write_pools(pools.clone())?;
+        files.keep_managers_off(udev::rules(&wanted, &report.observed, Some(pools)).as_deref());
     }
-    Ok(Done { wanted, report, pools })
-}
-
-/// The devices that somebody can have been given.
-fn states(last: &Option<Pools>) -> BTreeMap<DeviceId, State> {
-    let devices = last.iter().flat_map(|pools| &pools.pools).flat_map(|pool| &pool.devices);
-    devices.map(|device| (device.id.clone(), device.state)).collect()
+    let leaving = wish.filter(|wish| wish.leaving).map(|wish| {
+        let kubelet = world.view.as_ref().map_err(String::as_str);
+        let attachments = leave::attachments(files)?;
+        let (before, report) = (&before, &report);
+        let waits =
+            leave::waits_for(&Rest { wish, before, report, kubelet, attachments: &attachments });
+        if waits.is_none() {
+            leave::remove(files, world.host_files)?;
+        }
+        anyhow::Ok(waits)
+    });
+    Ok(Done { leaving: leaving.transpose()?, wanted, report, pools })
 }

@@ -8,6 +8,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const DEGRADED: &str = "Degraded";
 /// Steps wait because they would disturb what somebody holds.
 pub const AWAITING_DISRUPTION: &str = "AwaitingDisruption";
+/// Nothing of ours is left on a node that was told to be left.
+pub const REMOVED: &str = "Removed";
 
 /// Why a condition has its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

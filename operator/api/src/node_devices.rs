@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::device_policy::{Attach, Range, Uplink, VdpaSettings};
 
+/// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
+/// what the chart has put on the host goes. Set when the chart is removed.
+pub const LEAVE: &str = "ringway.dev/leave";
+
 /// What one node shall have, and has. Named after its node and owned by it.
 #[derive(Debug, Clone, Default, PartialEq, CustomResource, KubeSchema, Serialize, Deserialize)]
 #[kube(
@@ -132,6 +136,10 @@ pub struct NodeDevicesStatus {
     /// The steps still to do, in order.
     #[serde(default)]
     pub plan: Vec<StepStatus>,
+    /// What the condition `Degraded` is about, by parent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["parent".into()]))]
+    pub degraded: Vec<DegradedParent>,
     /// `Ready`, `Progressing`, `Degraded`, `AwaitingDisruption`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -215,6 +223,18 @@ pub struct FunctionStatus {
     /// Why they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What is wrong with a parent, or with functions of it, and does not mend itself.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DegradedParent {
+    /// The PCI address of a card, or the name of a simulator's management device; it may not be there.
+    pub parent: String,
+    /// For machines, as in a condition.
+    pub reason: String,
+    /// For people.
+    pub message: String,
 }
 
 /// A step still to do.

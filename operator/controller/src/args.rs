@@ -37,6 +37,12 @@ pub enum Command {
     /// It works if our kinds are established, the agent of every node that has one reports Ready,
     /// and every resource of every policy can be allocated somewhere. `helm test` runs this.
     Check(Check),
+    /// Take an installation down, all but its own objects: before `helm uninstall`, which runs this
+    ///
+    /// Refused while a pod has a device. Deletes every DevicePolicy, waits until each node is what it
+    /// was before, and tells the agents to remove what is on their hosts. Needs operator and agents to
+    /// run. Can be run again.
+    Remove(Remove),
 }
 
 /// Options of `run`.
@@ -80,6 +86,14 @@ pub struct Run {
 pub struct Check {
     /// Look again for this many seconds until all is well: agents need a moment after a change.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub wait: u32,
+}
+
+/// Options of `remove`.
+#[derive(Debug, Clone, Group)]
+pub struct Remove {
+    /// How long nodes have, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
     pub wait: u32,
 }
 
@@ -142,6 +156,7 @@ mod tests {
         let parse =
             |args: &[&str]| Args::parse_from([&["ringway-operator"], args].concat()).into_command();
         assert!(matches!(parse(&["check", "--wait", "9"]), Command::Check(Check { wait: 9 })));
+        assert!(matches!(parse(&["remove"]), Command::Remove(Remove { wait: 240 })));
         assert!(matches!(parse(&["crds"]), Command::Crds));
     }
 

@@ -7,7 +7,8 @@
 //! - [`writes`](mod@writes): all of it together, as the list of objects to write.
 //!
 //! Those are pure. [`apply`] carries the list out, [`controller`] watches, [`lease`] sees to it
-//! that one replica works at a time. [`check`] tells a person whether an installation works.
+//! that one replica works at a time. [`check`] tells a person whether an installation works, and
+//! [`remove`](mod@remove) takes one down.
 //!
 //! It never touches a node: the node's agent does, by its `NodeDevices`.
 
@@ -23,6 +24,7 @@ pub mod health;
 pub mod lease;
 pub mod networks;
 pub mod partition;
+pub mod remove;
 pub mod render;
 pub mod run;
 pub mod selector;

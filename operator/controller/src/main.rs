@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 use ringway_operator::args::{Args, Command, LogFormat};
-use ringway_operator::{check, crds, run};
+use ringway_operator::{check, crds, remove, run};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -29,6 +29,14 @@ fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => {
             log_to_stderr(args.log_format);
             runtime.block_on(run::run(args))?;
+        }
+        Command::Remove(args) => {
+            log_to_stderr(LogFormat::Text);
+            let wait = Duration::from_secs(args.wait.into());
+            runtime.block_on(async {
+                let client = kube::Client::try_default().await.context("find the API server")?;
+                remove::remove(&client, wait).await
+            })?;
         }
         Command::Check(args) => {
             log_to_stderr(LogFormat::Text);

@@ -127,14 +127,8 @@ fn on_node(
     if pending.is_none() && unready.is_none() {
         return (Standing::Ready, Reason::AsWanted, String::new());
     }
-    let sole = mine.len() == wanted.parents.len();
-    let concerns_us = |condition: &&Condition| {
-        let named = |parent: &String| condition.message.contains(parent.as_str());
-        condition.status == "True" && (sole || parents.iter().any(named))
-    };
-    if let Some(condition) = conditions::find(&status.conditions, DEGRADED).filter(concerns_us) {
-        let reason = Reason::from_name(&condition.reason).unwrap_or(Reason::StepFailed);
-        return (Standing::Degraded, reason, condition.message.clone());
+    if let Some((reason, message)) = degraded(parents, status) {
+        return (Standing::Degraded, reason, message);
     }
     if conditions::holds(&status.conditions, AWAITING_DISRUPTION) {
         let waiting = status.plan.iter().find_map(|step| {
@@ -156,6 +150,22 @@ fn on_node(
         (None, Some(message)) => (Standing::Degraded, Reason::StepFailed, message),
         (None, None) => (Standing::Ready, Reason::AsWanted, String::new()),
     }
+}
+
+/// What is wrong with these parents and does not mend itself, or with the whole node: what is said
+/// of no parent in particular concerns them all.
+fn degraded(parents: &[String], status: &NodeDevicesStatus) -> Option<(Reason, String)> {
+    let reason = |name: &str| Reason::from_name(name).unwrap_or(Reason::StepFailed);
+    let mut mine = status.degraded.iter().filter(|told| parents.contains(&told.parent)).peekable();
+    if let Some(first) = mine.peek() {
+        let reason = reason(&first.reason);
+        let mut messages: Vec<&str> = mine.map(|told| told.message.as_str()).collect();
+        messages.dedup();
+        return Some((reason, messages.join("; ")));
+    }
+    let whole = |condition: &&Condition| condition.status == "True" && status.degraded.is_empty();
+    let condition = conditions::find(&status.conditions, DEGRADED).filter(whole)?;
+    Some((reason(&condition.reason), condition.message.clone()))
 }
 
 /// Why not every function of the parent's pools is as wanted; nothing if they all are.

@@ -2,7 +2,7 @@
 //!
 //! The agent, the device plugin and the CNI binary never talk to each other: they meet in files.
 //! This crate holds where those files are ([`Paths`]), what is in them ([`pools`], [`devinfo`]),
-//! and how root's code reads and writes them safely ([`atomic`], [`lock`]).
+//! and how root's code reads and writes them safely ([`atomic`], [`lock`], [`program`]).
 //!
 //! It does not look at devices, does not talk to Kubernetes and starts no threads.
 
@@ -12,6 +12,7 @@ pub mod devinfo;
 pub mod lock;
 pub mod paths;
 pub mod pools;
+pub mod program;
 pub mod resource;
 
 pub use device_id::DeviceId;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ringway_kernel::Root;
 use ringway_node::Paths;
 
@@ -21,6 +21,10 @@ use crate::plugin::Config;
 #[derive(Debug, Parser)]
 #[command(version, name = "ringway-device-plugin")]
 pub struct Args {
+    /// What to do instead of serving kubelet.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Kubelet's directory: its socket is device-plugins/kubelet.sock below, and ours go beside
     /// it. k3s, RKE2 and microk8s have it elsewhere.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
@@ -74,6 +78,14 @@ pub struct Args {
     /// `info,ringway_device_plugin=debug`.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// What to do instead of serving kubelet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Write CDI specs and device-info once, for what pools.json offers now, and end. For the start
+    /// of the machine, before kubelet starts containers that were given devices before.
+    Publish,
 }
 
 /// How to log.
@@ -146,6 +158,12 @@ mod tests {
         assert_eq!(config.pools, Path::new("/var/lib/ringway/pools.json"));
         assert_eq!(config.hook, None);
         assert!(config.instance.starts_with(&format!("{}.", std::process::id())));
+    }
+
+    #[test]
+    fn without_a_verb_it_serves() {
+        assert_eq!(parse(&["--hook", "/x"]).unwrap().verb, None);
+        assert_eq!(parse(&["--hook", "/x", "publish"]).unwrap().verb, Some(Verb::Publish));
     }
 
     #[test]

@@ -2,14 +2,19 @@
 
 use anyhow::Context;
 use clap::Parser;
-use ringway_device_plugin::args::{Args, LogFormat};
-use ringway_device_plugin::plugin;
+use ringway_device_plugin::args::{Args, LogFormat, Verb};
+use ringway_device_plugin::offer::Offers;
+use ringway_device_plugin::{plugin, publish};
+use ringway_node::pools;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     log_to_stderr(args.log_format);
+    if let Some(Verb::Publish) = args.verb {
+        return publish_once(&args.config());
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -26,6 +31,18 @@ fn main() -> anyhow::Result<()> {
             plugin::run(args.config(), shutdown).await;
             Ok(())
         })
+}
+
+/// What is offered nowhere needs no files.
+fn publish_once(config: &plugin::Config) -> anyhow::Result<()> {
+    let offers = match config.observe() {
+        Err(pools::Error::File(error)) if error.is_not_found() => Offers::new(),
+        observed => observed.context("see what is offered")?,
+    };
+    publish::specs(&config.cdi_dir, &offers, config.hook.as_deref()).context("write CDI specs")?;
+    publish::infos(&config.devinfo_dir, &offers).context("write device-info")?;
+    tracing::info!(resources = offers.len(), "published");
+    Ok(())
 }
 
 fn log_to_stderr(format: LogFormat) {

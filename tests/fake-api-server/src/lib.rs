@@ -70,10 +70,7 @@ impl ApiServer {
     pub fn delete(&self, path: &str) {
         let mut state = self.state();
         let key = state.objects.keys().find(|key| written(key) == path).unwrap().clone();
-        let mut object = state.objects.remove(&key).unwrap();
-        state.version += 1;
-        object["metadata"]["resourceVersion"] = state.version.to_string().into();
-        state.tell(&key.0, "DELETED", &object);
+        state.remove(&key).unwrap();
     }
 
     /// What was written so far, other than the Lease.
@@ -155,6 +152,7 @@ impl ApiServer {
             (Method::GET, _) if query.contains("watch=true") => state.watch(&target, query),
             (Method::GET, _) => state.list(&target, query),
             (Method::POST, _) => state.create(target, &body),
+            (Method::DELETE, _) => state.delete(&target),
             (Method::PUT, _) => state.replace(target, &body),
             (Method::PATCH, Some("application/apply-patch+yaml")) => state.apply(target, &body),
             (Method::PATCH, Some("application/merge-patch+json")) => {

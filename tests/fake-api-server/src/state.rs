@@ -70,6 +70,22 @@ impl State {
         }
     }
 
+    /// Takes an object away, and tells of it.
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Value> {
+        let mut object = self.objects.remove(key)?;
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.tell(&key.0, "DELETED", &object);
+        Some(object)
+    }
+
+    pub(crate) fn delete(&mut self, target: &Target) -> Answer {
+        match self.remove(&target.key()) {
+            Some(object) => json_body(&object),
+            None => status(StatusCode::NOT_FOUND, "NotFound", "not found"),
+        }
+    }
+
     pub(crate) fn list(&self, target: &Target, query: &str) -> Answer {
         let only = only_name(query);
         let items: Vec<&Value> = self

@@ -54,6 +54,7 @@ pub(crate) fn target_of(object: &Value) -> Target {
         "Node" => "nodes",
         "Lease" => "leases",
         "Event" => "events",
+        "Pod" => "pods",
         "NetworkAttachmentDefinition" => "network-attachment-definitions",
         other => panic!("{other}"),
     };

@@ -72,6 +72,14 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run helm as the cluster's administrator.
+    ///
+    /// Example: cargo lab helm list --all-namespaces
+    Helm {
+        /// helm's own arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Show a log of the lab.
     Logs {
         /// Which one
@@ -147,6 +155,11 @@ pub fn run() -> Result<ExitCode> {
         }
         Verb::Ssh { command } => become_process(Lab::need(&place)?.node.command(command)),
         Verb::Kubectl { args } => become_process(Lab::need(&place)?.cluster.kubectl(args)),
+        Verb::Helm { args } => {
+            let mut helm = Lab::need(&place)?.helm();
+            helm.args(args);
+            become_process(helm)
+        }
         Verb::Logs { what, follow } => logs(&place, what, follow),
         Verb::Test(options) => test::run(&place, &options),
         Verb::Bench(options) => bench::run(&place, &options),

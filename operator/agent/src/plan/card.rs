@@ -6,7 +6,7 @@ use ringway_kernel::pci::Address;
 use ringway_node::DeviceId;
 
 use super::{Attach, Plan, function};
-use crate::before::{Before, ParentBefore};
+use crate::before::{Before, FunctionBefore, ParentBefore};
 use crate::cards::{self, Card};
 use crate::node::Observed;
 use crate::step::{Function, Step};
@@ -29,12 +29,14 @@ pub(super) fn plan(
     uplink(plan, parent, found);
     let remade = found.numvfs != parent.count;
     if remade {
-        count(plan, &parent.name, pf, found, parent.count, before);
+        // or udev renames what appears
+        count(plan, found, Count { wanted: parent.count, autoprobe: false }, before);
     }
     let was = before.parents.get(&parent.name.to_string());
+    let was = |index| was.and_then(|was| was.own(index));
     for index in 0..u32::from(parent.count) {
         let existing = found.functions.iter().find(|f| f.index == index && !remade);
-        let site = site(pf, index, existing, Some(card), was);
+        let site = site(pf, index, existing, Some(card), was(index));
         function::plan(plan, &site, parent.pool(index), before);
     }
 }
@@ -44,14 +46,14 @@ fn site<'a>(
     index: u32,
     existing: Option<&'a VirtualFunction>,
     card: Option<&'static Card>,
-    was: Option<&'a ParentBefore>,
+    was: Option<FunctionBefore<'a>>,
 ) -> function::Site<'a> {
     function::Site {
         function: Function::Vf { pf, index },
         device: existing.and_then(|function| device_id(function.address)),
         card,
         existing,
-        before: existing.and(was).and_then(|was| was.functions.get(&index)),
+        before: existing.and(was),
         vdpa: existing.map_or(&[], |function| &function.vdpa),
         mac: None,
     }
@@ -67,26 +69,58 @@ pub(super) fn restore(
 ) {
     let Some(found) = observed.inventory.parents.iter().find(|p| p.address == pf) else { return };
     let name = ParentName::Pci(pf);
-    if let Some(reason) = off_limits(found) {
-        return plan.refuse(&name, Reason::CarriesNodeTraffic, reason);
+    if let Err((reason, message)) = may_restore(found, was, before) {
+        return plan.refuse(&name, reason, message);
     }
-    if found.numvfs != was.function_count {
-        if let Err((reason, message)) = may_remake(pf, found, before) {
-            return plan.refuse(&name, reason, message);
-        }
-        count(plan, &name, pf, found, was.function_count, before);
+    let autoprobe = was.drivers_autoprobe.unwrap_or(found.drivers_autoprobe);
+    let remade = found.numvfs != was.function_count;
+    if remade {
+        // functions that were there come back as they came then: with their drivers
+        count(plan, found, Count { wanted: was.function_count, autoprobe }, before);
     } else {
         for existing in &found.functions {
-            let site = site(pf, existing.index, Some(existing), None, Some(was));
+            let before_us = was.first(existing.index);
+            let site = site(pf, existing.index, Some(existing), None, before_us);
             function::plan(plan, &site, None, before);
         }
     }
-    if let Some(on) = was.drivers_autoprobe.filter(|on| *on != found.drivers_autoprobe) {
-        plan.parent_step(&name, &[], Step::SetFunctionAutoprobe { pf, on });
+    let said = remade && was.function_count > 0;
+    if autoprobe != found.drivers_autoprobe && !said {
+        plan.parent_step(&name, &[], Step::SetFunctionAutoprobe { pf, on: autoprobe });
     }
-    if let (Some(mtu), Some(netdev)) = (was.mtu, found.netdevs.first()) {
+    let Some(netdev) = found.netdevs.first() else { return };
+    if let Some(mtu) = was.mtu {
         set_mtu(plan, &name, netdev, mtu);
     }
+    if let Some(link) = netdev.index.filter(|_| netdev.up && was.up == Some(false)) {
+        plan.parent_step(&name, &[], Step::LowerUplink { link });
+    }
+}
+
+/// Everything that speaks against it, before anything is touched.
+fn may_restore(found: &Found, was: &ParentBefore, before: &Before) -> Result<(), Complaint> {
+    let (pf, ids) = (found.address, ids(found));
+    if let Some(meant) = was.ids.as_ref().filter(|meant| **meant != ids) {
+        return Err((
+            Reason::IdentityMismatch,
+            format!("{pf}: the card there is {ids}, changed was {meant}: has a card moved?"),
+        ));
+    }
+    if let Some(reason) = off_limits(found) {
+        return Err((Reason::CarriesNodeTraffic, reason));
+    }
+    match found.numvfs == was.function_count {
+        true => Ok(()),
+        false => may_remake(pf, found, before),
+    }
+}
+
+/// Whether it cannot be told if a card is as it was: its interface is in another network namespace,
+/// and may have our MTU when it comes back.
+pub(crate) fn out_of_sight(name: &str, was: &ParentBefore, observed: &Observed) -> bool {
+    let ParentName::Pci(pf) = ParentName::of(name) else { return false };
+    let found = observed.inventory.parents.iter().find(|parent| parent.address == pf);
+    was.mtu.is_some() && found.is_some_and(|found| found.netdevs.is_empty())
 }
 
 /// Everything that speaks against it, before anything is touched.
@@ -183,7 +217,7 @@ fn missing_features(
 }
 
 fn same_card(found: &Found, identity: &CardIdentity) -> Result<(), Complaint> {
-    let ids = format!("{:04x}:{:04x}", found.ids.vendor, found.ids.device);
+    let ids = ids(found);
     let mac = found.netdevs.first().and_then(|n| n.permanent_mac.or(n.mac)).map(|m| m.to_string());
     // while its interface is elsewhere the card cannot be told by its MAC
     let same_mac = identity.mac.is_none() || mac.is_none() || identity.mac == mac;
@@ -200,6 +234,11 @@ fn same_card(found: &Found, identity: &CardIdentity) -> Result<(), Complaint> {
             identity.mac.as_deref().unwrap_or_default(),
         ),
     ))
+}
+
+/// What a card is: `vendor:device` in hexadecimal.
+pub(crate) fn ids(found: &Found) -> String {
+    format!("{:04x}:{:04x}", found.ids.vendor, found.ids.device)
 }
 
 /// Why a card must not be touched, in one sentence.
@@ -238,26 +277,28 @@ fn may_remake(pf: Address, found: &Found, before: &Before) -> Result<(), Complai
     Ok(())
 }
 
+/// How many functions there shall be, and whether drivers are offered them as they appear.
+#[derive(Clone, Copy)]
+struct Count {
+    wanted: u16,
+    autoprobe: bool,
+}
+
 /// Takes down what is on the functions, then sets their number. All of it disturbs all of them,
 /// so that nothing of it is done while one is held.
-fn count(
-    plan: &mut Plan,
-    name: &ParentName,
-    pf: Address,
-    found: &Found,
-    count: u16,
-    before: &Before,
-) {
+fn count(plan: &mut Plan, found: &Found, count: Count, before: &Before) {
+    let (pf, name) = (found.address, &ParentName::Pci(found.address));
     let all: Vec<DeviceId> = found.functions.iter().filter_map(|f| device_id(f.address)).collect();
     for VirtualFunction { vdpa, .. } in &found.functions {
         for device in vdpa.iter().filter(|device| before.vdpa.contains(&device.name)) {
             function::take_down(device, |step| plan.parent_step(name, &all, step));
         }
     }
-    if count > 0 && found.drivers_autoprobe {
-        plan.parent_step(name, &[], Step::SetFunctionAutoprobe { pf, on: false });
+    let Count { wanted, autoprobe } = count;
+    if wanted > 0 && found.drivers_autoprobe != autoprobe {
+        plan.parent_step(name, &all, Step::SetFunctionAutoprobe { pf, on: autoprobe });
     }
-    plan.parent_step(name, &all, Step::SetFunctionCount { pf, count });
+    plan.parent_step(name, &all, Step::SetFunctionCount { pf, count: wanted });
 }
 
 fn uplink(plan: &mut Plan, parent: &Parent, found: &Found) {

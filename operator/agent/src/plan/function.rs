@@ -10,7 +10,7 @@ use ringway_kernel::mac::Mac;
 use ringway_node::DeviceId;
 
 use super::{Attach, Plan, Planned};
-use crate::before::Before;
+use crate::before::{Before, FunctionBefore};
 use crate::cards::{self, Card};
 use crate::step::{Function, Step};
 use crate::wanted::{Pool, Settings};
@@ -25,8 +25,8 @@ pub(super) struct Site<'a> {
     pub(super) card: Option<&'static Card>,
     /// The function of the card, once it exists.
     pub(super) existing: Option<&'a VirtualFunction>,
-    /// The driver that it had before we first gave it one, if we did.
-    pub(super) before: Option<&'a Option<String>>,
+    /// What it was before we first gave it a driver, if we did.
+    pub(super) before: Option<FunctionBefore<'a>>,
     /// The vDPA devices on it.
     pub(super) vdpa: &'a [VdpaDevice],
     /// The MAC for a device that has none of its own.
@@ -113,8 +113,10 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
         }
     }
     let Some(pool) = pool else {
-        if let Some(driver) = site.before.filter(|before| before.as_deref() != site.driver()) {
-            steps.push(Step::ReleaseFunction { function: function(), driver: driver.clone() });
+        if let Some(before) = site.before.filter(|before| before.driver != site.driver()) {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let (driver, only) = (own(before.driver), own(before.only));
+            steps.push(Step::ReleaseFunction { function: function(), driver, only });
         }
         return steps;
     };

@@ -1,4 +1,6 @@
-//! Plans against the fake node: they converge, are stable, and touch nothing that is not theirs.
+//! Plans against the fake node, case by case; any case at all is in [`any`].
+
+use std::collections::BTreeMap;
 
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::Traffic;
@@ -8,6 +10,10 @@ use crate::fake::{Fake, pf};
 use crate::node::Node as _;
 use crate::reconcile::{Gate, reconcile, record};
 use crate::wanted::{Pool, Settings};
+
+mod any;
+mod drift;
+mod world;
 
 fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
     let resource = (attach != Attach::Host).then(|| format!("ringway.dev/{name}").parse().unwrap());
@@ -125,10 +131,9 @@ fn a_policy_that_goes_leaves_the_card_as_it_was() {
     let at_first = fake.observed.inventory.parents[0].clone();
     converge(&two_pools(), &mut fake, &mut before);
     converge(&Wanted::default(), &mut fake, &mut before);
-    let mut now = fake.observed.inventory.parents[0].clone();
-    now.netdevs[0].up = false; // a link that is up harms nobody
-    assert_eq!(now, at_first);
-    assert_eq!(before.parents.len() + before.vdpa.len(), 0, "{before:?}");
+    assert_eq!(fake.observed.inventory.parents[0], at_first);
+    assert_eq!(fake.observed.vdpa_autoprobe, Some(true));
+    assert_eq!(before, Before::default());
 }
 
 #[test]
@@ -246,29 +251,6 @@ fn a_simulator_gets_devices_and_loses_them() {
     assert_eq!(fake.observed.inventory.simulators[0].vdpa.len(), 0);
 }
 
-/// Any wish after any other: each is reached, and stays. An interruption after any step changes
-/// nothing about that.
-#[test]
-fn any_wish_is_reached_from_any_state() {
-    for seed in 0..2000 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let (mut fake, mut before) = (Fake::new(), Before::default());
-        for _ in 0..4 {
-            let wanted = any(&mut random);
-            let steps = plan_of(&wanted, &fake, &before).steps;
-            for planned in steps.iter().take(random.usize(0..=steps.len())) {
-                record(&mut before, planned, &fake.observed);
-                fake.apply(&planned.step).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-                if matches!(planned.step, Step::SetFunctionCount { .. } | Step::LoadModule(_)) {
-                    break;
-                }
-            }
-            converge(&wanted, &mut fake, &mut before);
-            assert_eq!(converge(&wanted, &mut fake, &mut before), 0, "seed {seed}");
-        }
-    }
-}
-
 /// A function of an attach kind is so: what it must have, and what it must not.
 fn is_so(fake: &mut Fake, index: usize, attach: Attach) {
     let function = fake.card().functions[index].clone();
@@ -305,7 +287,7 @@ fn from_any_attach_kind_to_any_other_without_a_neighbour_or_the_parent() {
                     Step::BindFunction { function, .. }
                     | Step::CreateVdpa { function, .. }
                     | Step::BindVdpa { function, .. } => function.index() < 2,
-                    Step::LoadModule(_) | Step::StopVdpaAutoprobe => true,
+                    Step::LoadModule(_) | Step::SetVdpaAutoprobe { .. } => true,
                     _ => false,
                 };
                 assert!(own, "{from:?} to {to:?}: {step}");
@@ -395,7 +377,114 @@ fn functions_that_were_there_get_their_drivers_back() {
     assert_eq!(before.parents[crate::fake::PF].functions[&0].as_deref(), Some("virtio-pci"));
     converge(&Wanted::default(), &mut fake, &mut before);
     assert_eq!(fake.card().functions, at_first);
-    assert_eq!(before, Before { vdpa_autoprobe: before.vdpa_autoprobe, ..Before::default() });
+    assert_eq!(before, Before::default());
+}
+
+/// Whatever the card was, and whatever became of it: with nobody's wish it is as it was.
+#[test]
+fn any_card_is_put_back_to_what_it_was() {
+    for seed in 0..500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut fake, mut before) = (Fake::new(), Before::default());
+        for module in ["vdpa", "vp_vdpa", "vfio_pci", "vdpa_sim_net"] {
+            fake.apply(&Step::LoadModule(module)).unwrap();
+        }
+        fake.card().drivers_autoprobe = random.bool();
+        let count = random.u16(0..=4);
+        fake.apply(&Step::SetFunctionCount { pf: pf(), count }).unwrap();
+        if count > 0 && random.bool() {
+            let kinds = [Attach::Netdev, Attach::Vfio, Attach::VhostVdpa];
+            fake.apply(&crate::fake::bind(0, *random.choice(&kinds).unwrap())).unwrap();
+        }
+        let netdev = &mut fake.card().netdevs[0];
+        (netdev.up, netdev.mtu) = (random.bool(), random.u32(1300..=1500));
+        let (at_first, overrides) = (fake.observed.inventory.clone(), fake.overrides.clone());
+        for _ in 0..random.usize(1..4) {
+            let mut wanted = any::any(&mut random);
+            wanted.parents.iter_mut().for_each(|parent| parent.mtu = Some(9000));
+            converge(&wanted, &mut fake, &mut before);
+        }
+        converge(&Wanted::default(), &mut fake, &mut before);
+        assert_eq!(fake.observed.inventory, at_first, "seed {seed}");
+        assert_eq!(fake.overrides, overrides, "seed {seed}");
+        assert_eq!(fake.observed.vdpa_autoprobe, Some(true), "seed {seed}");
+        assert_eq!(before, Before::default(), "seed {seed}");
+        assert_eq!(converge(&Wanted::default(), &mut fake, &mut before), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn another_card_in_its_slot_is_not_put_back() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    converge(&two_pools(), &mut fake, &mut before);
+    fake.card().ids.device = 0x9999;
+    let plan = plan_of(&Wanted::default(), &fake, &before);
+    assert_eq!(plan.steps, []);
+    let refusal = &plan.refusals[0];
+    assert_eq!(refusal.reason, Reason::IdentityMismatch);
+    let words = "0000:01:00.0: the card there is 1af4:9999, changed was 1af4:1041";
+    assert!(refusal.message.starts_with(words), "{}", refusal.message);
+}
+
+#[test]
+fn the_bus_is_given_back_once_no_device_of_ours_is_left() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    converge(&two_pools(), &mut fake, &mut before);
+    let held = |planned: &Planned, _: &crate::node::Observed| match planned.disturbs.is_empty() {
+        true => Gate::Go(vec![]),
+        false => Gate::Wait("held".to_owned()),
+    };
+    let nobody = Wanted::default();
+    let report = reconcile("node1", &mut fake, &nobody, &mut before, |_| Ok(()), held).unwrap();
+    let last = report.plan.steps.last().unwrap();
+    assert_eq!(last.step, Step::SetVdpaAutoprobe { on: true });
+    assert_eq!(report.waits.last().unwrap(), "waits for an earlier step");
+    assert_eq!(fake.observed.vdpa_autoprobe, Some(false));
+    // a pool of another kind does not need it either
+    converge(&card(4, vec![pool("a", 0..=3, Attach::Vfio)]), &mut fake, &mut before);
+    assert_eq!(fake.observed.vdpa_autoprobe, Some(true));
+}
+
+#[test]
+fn drivers_that_came_by_themselves_come_again_with_another_number_of_functions() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    fake.set_count(pf(), 3).unwrap();
+    let at_first = fake.card().clone();
+    converge(&card(2, vec![pool("a", 0..=1, Attach::VhostVdpa)]), &mut fake, &mut before);
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!(fake.card().functions, at_first.functions);
+    assert!(fake.card().drivers_autoprobe);
+}
+
+#[test]
+fn drivers_are_given_back_by_an_agent_that_was_killed_before_the_number_changed() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    fake.set_count(pf(), 3).unwrap();
+    let at_first = fake.card().functions.clone();
+    converge(&card(3, vec![pool("a", 0..=2, Attach::Vfio)]), &mut fake, &mut before);
+    let steps = plan_of(&card(1, vec![]), &fake, &before).steps;
+    let count = steps.iter().find(|s| matches!(s.step, Step::SetFunctionCount { .. })).unwrap();
+    record(&mut before, count, &fake.observed, BTreeMap::new());
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!(fake.card().functions, at_first);
+}
+
+#[test]
+fn an_mtu_is_put_back_wherever_the_interface_was_meanwhile() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    let mut wanted = card(1, vec![]);
+    wanted.parents[0].mtu = Some(9000);
+    let elsewhere = std::mem::take(&mut fake.card().netdevs);
+    converge(&wanted, &mut fake, &mut before);
+    fake.card().netdevs = elsewhere;
+    converge(&wanted, &mut fake, &mut before);
+    assert_eq!(fake.card().netdevs[0].mtu, 9000);
+    let elsewhere = std::mem::take(&mut fake.card().netdevs);
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!(before.parents.len(), 1, "still to be put back");
+    fake.card().netdevs = elsewhere;
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!((fake.card().netdevs[0].mtu, before.parents.len()), (1500, 0));
 }
 
 #[test]
@@ -473,26 +562,4 @@ fn a_simulator_has_no_functions_to_attach() {
     assert_eq!((plan.steps.len(), plan.refusals[0].reason), (0, Reason::AttachUnsupported));
     let words = "vdpasim_net: pool a: attach vfio: it can do vhost-vdpa, virtio-vdpa, host (its";
     assert!(plan.refusals[0].message.starts_with(words), "{}", plan.refusals[0].message);
-}
-
-fn any(random: &mut fastrand::Rng) -> Wanted {
-    if random.u8(0..8) == 0 {
-        return Wanted::default();
-    }
-    let count = random.u16(1..=4);
-    let mut pools = Vec::new();
-    let mut next = 0;
-    while next < u32::from(count) {
-        let last = random.u32(next..u32::from(count));
-        let attach = *random.choice(&Attach::ALL).unwrap();
-        let mut new = pool(&format!("p{next}"), next..=last, attach);
-        if random.bool() && attach.by_vdpa() {
-            new.settings.features = Some("MAC,VERSION_1".parse().unwrap());
-        }
-        if random.u8(0..4) > 0 {
-            pools.push(new);
-        }
-        next = last + 1;
-    }
-    card(count, pools)
 }

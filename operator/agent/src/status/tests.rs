@@ -167,3 +167,38 @@ fn what_is_wrong_with_several_parents_is_told_once_and_names_each() {
     assert!(degraded.message.contains(words), "{}", degraded.message);
     assert_eq!(degraded.message.matches("load module").count(), 1);
 }
+
+/// Two policies: each is told of its own parents.
+#[test]
+fn each_parent_has_the_reason_of_its_own() {
+    let mut fake = Fake::new();
+    fake.absent = vec!["vp_vdpa"];
+    let mut wanted = wanted();
+    let refuse = |parent: &str, function, reason, message: &str| crate::wanted::Refusal {
+        parent: parent.into(),
+        function,
+        reason,
+        message: message.into(),
+    };
+    wanted.refusals = vec![
+        refuse("0000:03:00.0", None, Reason::TooManyFunctions, "policy a: too many"),
+        refuse("0000:04:00.0", Some(1), Reason::Foreign, "theirs"),
+        refuse("0000:04:00.0", Some(2), Reason::Invalid, "nonsense"),
+    ];
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+    let status = status(Some(1), &wanted, &report, &[], &time(0));
+    let told: Vec<_> =
+        status.degraded.iter().map(|d| (d.parent.as_str(), d.reason.as_str())).collect();
+    let expected = [
+        ("0000:03:00.0", "TooManyFunctions"),
+        ("0000:04:00.0", "Foreign"),
+        (crate::fake::PF, "ModuleMissing"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(status.degraded[1].message, "theirs; nonsense");
+    let words = "0000:01:00.0: load module vp_vdpa: ";
+    assert!(status.degraded[2].message.starts_with(words), "{:?}", status.degraded);
+    assert_eq!(broken(None, Some(&status), "no space", &time(1)).degraded, []);
+}

@@ -6,6 +6,7 @@
 // helpers of tests are outside of what clippy takes for a test
 #![allow(clippy::unwrap_used)]
 
+mod drift;
 mod events;
 mod object;
 mod rounds;

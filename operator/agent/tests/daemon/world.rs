@@ -15,6 +15,7 @@ use ringway_fake_api_server::ApiServer;
 use ringway_kernel::testing::Tree;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// The object of the node.
@@ -97,20 +98,37 @@ impl World {
         self.dir.path().join("run")
     }
 
+    /// Where udev would read rules.
+    pub(crate) fn rules(&self) -> PathBuf {
+        self.dir.path().join("rules.d")
+    }
+
     pub(crate) fn run(&self) -> Run {
         let kubelet_dir = self.dir.path().join("kubelet");
-        Run { node_name: "a".into(), kubelet_dir, resync: RESYNC, metrics_address: None }
+        let (resync, host_files) = (RESYNC, Vec::new());
+        Run { node_name: "a".into(), kubelet_dir, resync, metrics_address: None, host_files }
     }
 
     /// Starts the daemon, which goes on until the test ends.
     pub(crate) fn start(&self) -> JoinHandle<anyhow::Result<()>> {
+        self.start_with(mpsc::channel(1).1)
+    }
+
+    /// The same with somebody who tells it of changes, as the kernel would.
+    pub(crate) fn start_told(&self) -> mpsc::Sender<()> {
+        let (sender, changes) = mpsc::channel(1);
+        self.start_with(changes);
+        sender
+    }
+
+    fn start_with(&self, changes: mpsc::Receiver<()>) -> JoinHandle<anyhow::Result<()>> {
         let stuck = self.run_dir().join("stuck");
         let host = Host { root: self.tree.root(), stuck };
-        let files = Files::below("a", &self.state(), &self.run_dir()).unwrap();
+        let files = Files::below("a", &self.state(), &self.run_dir(), &self.rules()).unwrap();
         let (run, cluster) = (self.run(), Cluster::of(self.server.client()));
-        tokio::spawn(
-            async move { serve(host, files, &run, &cluster, std::future::pending()).await },
-        )
+        tokio::spawn(async move {
+            serve(host, files, &run, &cluster, changes, std::future::pending()).await
+        })
     }
 
     /// Starts the program, out of reach of any cluster.
@@ -119,6 +137,7 @@ impl World {
         Command::new(env!("CARGO_BIN_EXE_ringway-agent"))
             .args(["run", "--node-name", "a", "--sys", &path(&self.tree.path("sys"))])
             .args(["--state-dir", &path(&self.state()), "--run-dir", &path(&self.run_dir())])
+            .args(["--udev-rules-dir", &path(&self.rules())])
             .args(["--kubelet-dir", &path(&self.run().kubelet_dir)])
             .args(more)
             .env("KUBECONFIG", "/nonexistent")

@@ -155,6 +155,30 @@ fn trouble_with_another_policys_parent_is_not_ours() {
     check(&status, &[READY], "AsWanted", &[]);
 }
 
+/// The node's condition has one reason, that of another policy's parent.
+#[test]
+fn a_policy_reads_the_reasons_of_its_own_parents() {
+    let unready = json!([{"range": "0-3", "devices": [], "pool": "vms", "ready": false}]);
+    let told = |parents: Value| {
+        fold(&["a"], vec![], |_, node| {
+            node["status"]["parents"][0]["functions"] = unready.clone();
+            node["status"]["degraded"] = parents.clone();
+            let message = "0000:09:00.0: create failed; 0000:01:00.0: theirs";
+            node["status"]["conditions"] = json!([condition(DEGRADED, "StepFailed", message)]);
+        })
+    };
+    let other =
+        json!({"parent": "0000:09:00.0", "reason": "StepFailed", "message": "create failed"});
+    let own = json!({"parent": "0000:01:00.0", "reason": "Foreign", "message": "theirs"});
+    let status = told(json!([other, own]));
+    check(&status, &[DEGRADED], "Foreign", &["node a: theirs"]);
+    assert!(!status.conditions[0].message.contains("create"), "{status:?}");
+    // nothing is said of ours but that its functions are not ready
+    check(&told(json!([other])), &[DEGRADED], "StepFailed", &["0 of 4 functions are ready"]);
+    // nor of any: it is the node
+    check(&told(json!([])), &[DEGRADED], "StepFailed", &["create failed"]);
+}
+
 #[test]
 fn too_few_ready_functions_are_told() {
     let status = fold(&["a"], vec![], |_, node| {

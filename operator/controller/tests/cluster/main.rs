@@ -10,4 +10,5 @@
 mod lease;
 mod networks;
 mod objects;
+mod remove;
 mod specs;

@@ -69,8 +69,23 @@ impl Node {
     /// Starts the plugin's binary.
     pub(crate) fn plugin(&self, instance: &str) -> Plugin {
         let log = self.path(&format!("plugin-{instance}.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_ringway-device-plugin"))
+        let child = self
+            .command()
             .args(["--instance", instance, "--health-interval", "0.1"])
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Plugin { child, log }
+    }
+
+    /// Publishes once, without a kubelet.
+    pub(crate) fn publish(&self) -> ExitStatus {
+        self.command().arg("publish").status().unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway-device-plugin"));
+        command
             .args(["--hook", "/opt/cni/bin/ringway"])
             .arg("--kubelet-dir")
             .arg(self.path("kubelet"))
@@ -85,11 +100,8 @@ impl Node {
             .arg("--sys")
             .arg(self.path("sys"))
             .arg("--dev")
-            .arg(self.path("dev"))
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        Plugin { child, log }
+            .arg(self.path("dev"));
+        command
     }
 
     /// Changes `pools.json` as the agent does.

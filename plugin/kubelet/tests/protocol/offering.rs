@@ -35,6 +35,30 @@ async fn specs_and_device_info_are_there_when_kubelet_hears_of_a_resource() {
     assert_eq!(info["vdpa"]["path"], "/dev/ringway/0000:01:00.2");
 }
 
+/// As at boot: what it writes is what it writes when it serves.
+#[tokio::test]
+async fn it_publishes_once_without_a_kubelet() {
+    let mut node = Node::new();
+    let (spec, info) = (
+        "cdi/ringway.dev-vm-rings.json",
+        "devinfo/dp/ringway.dev-vm-rings-0000:01:00.2-device.json",
+    );
+    assert!(node.publish().success());
+    let published = (node.json(spec), node.json(info));
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    assert_eq!((node.json(spec), node.json(info)), published);
+    drop(plugin);
+    node.change_pools(|pools| *pools = json!([]));
+    assert!(node.publish().success());
+    assert!(!node.path(spec).exists() && !node.path(info).exists());
+    std::fs::remove_file(node.path("state/pools.json")).unwrap();
+    assert!(node.publish().success(), "what is offered nowhere needs no files");
+    node.break_pools("nonsense");
+    assert!(!node.publish().success());
+}
+
 #[tokio::test]
 async fn a_change_of_health_reaches_kubelet_both_ways_and_no_other_resource() {
     let node = Node::new();

@@ -1,0 +1,160 @@
+//! Any wish, any node, any interleaving of drift, users and kills: plans converge, are stable, and
+//! touch nothing unselected, foreign or held.
+
+use ringway_kernel::features::Features;
+
+use super::world::{IGB, World, card as found};
+use super::*;
+use crate::cards;
+
+/// Of a millisecond each, with the compiler's optimisations off.
+const CASES: u64 = 10_000;
+
+#[test]
+fn any_wish_is_reached_whatever_happens_on_the_way() {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            scope.spawn(move || (worker..CASES).step_by(workers as usize).for_each(case));
+        }
+    });
+}
+
+/// Told when it fails.
+fn case(seed: u64) {
+    if std::panic::catch_unwind(|| live(World::new(seed, false))).is_err() {
+        eprintln!("seed {seed}:");
+        live(World::new(seed, true));
+    }
+}
+
+/// Agents come and go on a node that does not rest, and at the end nobody wants anything any more.
+fn live(mut world: World) {
+    for _ in 0..world.random.u8(1..=2) {
+        let wanted = any(&mut world.random);
+        world.luck = world.random.u32(0..=12);
+        world = world.work(&wanted).0;
+        // an agent that starts again has the same wish, or another one
+        if world.random.bool() {
+            world = world.work(&wanted).0;
+        }
+        if world.random.bool() {
+            world.calm_down();
+            world = settles(world, &wanted);
+        }
+    }
+    world.calm_down();
+    let wanted = any(&mut world.random);
+    nothing_of_ours_remains(settles(world, &wanted));
+}
+
+/// Once it is calm the agent needs no second round, and all is as wanted that is not foreign.
+fn settles(world: World, wanted: &Wanted) -> World {
+    let (world, report) = world.work(wanted);
+    let report = report.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(report.plan.steps, []);
+    let refused = |refusal: &Refusal| match refusal.reason {
+        Reason::Foreign => !world.foreign.is_empty(),
+        Reason::AttachUnsupported => refusal.parent == IGB,
+        _ => false,
+    };
+    assert!(report.plan.refusals.iter().all(refused), "{:?}", report.plan.refusals);
+    for parent in &wanted.parents {
+        let whole = |refusal: &&Refusal| refusal.function.is_none();
+        let name = parent.name.to_string();
+        if !report.plan.refusals.iter().filter(whole).any(|refusal| refusal.parent == name) {
+            is_as_wanted(&world, parent);
+        }
+    }
+    let (known, node) = (world.disk.clone(), world.fake.observed.clone());
+    let (world, report) = world.work(wanted);
+    assert_eq!(report.unwrap().done, [], "it is not stable");
+    assert_eq!((&world.disk, &world.fake.observed), (&known, &node));
+    world
+}
+
+fn is_as_wanted(world: &World, parent: &Parent) {
+    let ParentName::Pci(_) = parent.name else {
+        let made = world.fake.observed.inventory.simulators.iter().flat_map(|s| &s.vdpa).count();
+        let wanted = parent.pools.iter().map(|pool| pool.range.clone().count()).sum::<usize>();
+        return assert_eq!(made, wanted);
+    };
+    let found = found(&world.fake.observed, &parent.name.to_string()).unwrap();
+    assert_eq!(found.numvfs, parent.count);
+    assert!(found.netdevs[0].up && parent.mtu.is_none_or(|mtu| found.netdevs[0].mtu == mtu));
+    let card = cards::card(found.driver.as_deref()).unwrap();
+    for function in &found.functions {
+        if function.vdpa.iter().any(|device| world.foreign.contains(&device.name)) {
+            continue;
+        }
+        let Some(pool) = parent.pool(function.index) else {
+            assert!(function.vdpa.is_empty(), "{function:?}");
+            continue;
+        };
+        let driver = card.function_driver(pool.attach).map(|driver| driver.name);
+        assert_eq!(function.driver.as_deref(), driver);
+        let bus = cards::bus_driver(pool.attach).map(|driver| driver.name().to_owned());
+        let on_it: Vec<_> =
+            function.vdpa.iter().filter_map(|device| device.driver.clone()).collect();
+        assert_eq!(on_it, Vec::from_iter(bus), "{function:?}");
+        let features = |device: &ringway_kernel::inventory::VdpaDevice| device.features;
+        if let Some(wanted) = pool.settings.features {
+            assert_eq!(function.vdpa.first().and_then(features), Some(wanted));
+        }
+    }
+}
+
+/// Nobody wants anything any more, and others have taken away what was theirs.
+fn nothing_of_ours_remains(world: World) {
+    let mut world = settles(world, &Wanted::default());
+    if !world.foreign.is_empty() {
+        drift::nothing_foreign(&mut world);
+        world = settles(world, &Wanted::default());
+    }
+    assert_eq!((world.disk.parents.len(), world.disk.vdpa.len()), (0, 0), "{:?}", world.disk);
+    assert_eq!(world.fake.observed.vdpa().count(), 0);
+    let mut functions = world.fake.observed.inventory.parents.iter().flat_map(|p| &p.functions);
+    let left = functions.find(|function| function.driver.as_deref() == Some("vp-vdpa"));
+    assert_eq!(left, None);
+}
+
+pub(super) fn any(random: &mut fastrand::Rng) -> Wanted {
+    let mut wanted = Wanted::default();
+    let (virtio, igb) = (ParentName::Pci(pf()), ParentName::of(IGB));
+    let simulator = ParentName::Simulator("vdpasim_net".into());
+    for (name, rarely) in [(virtio, 8), (igb, 3), (simulator, 2)] {
+        if random.u8(0..rarely) > 0 {
+            let parent = any_parent(random, name);
+            wanted.parents.push(parent);
+        }
+    }
+    wanted
+}
+
+fn any_parent(random: &mut fastrand::Rng, name: ParentName) -> Parent {
+    let kinds = match &name {
+        ParentName::Simulator(_) => &cards::SIMULATED[..],
+        ParentName::Pci(address) if *address != pf() => {
+            // the last one is refused
+            &[Attach::Netdev, Attach::Vfio, Attach::Netdev, Attach::Vfio, Attach::Host][..]
+        }
+        ParentName::Pci(_) => &Attach::ALL[..],
+        ParentName::VdpaBus => &[],
+    };
+    let (count, mut pools, mut next) = (random.u16(1..=3), Vec::new(), 0);
+    while next < u32::from(count) {
+        let last = random.u32(next..u32::from(count));
+        let attach = *random.choice(kinds).unwrap();
+        let mut new = pool(&format!("p{next}"), next..=last, attach);
+        if random.bool() && attach.by_vdpa() {
+            new.settings.features = "MAC,VERSION_1".parse::<Features>().ok();
+        }
+        if random.u8(0..4) > 0 {
+            pools.push(new);
+        }
+        next = last + 1;
+    }
+    let mtu = random.bool().then_some(9000).filter(|_| matches!(name, ParentName::Pci(_)));
+    Parent { name, identity: None, mtu, count, pools }
+}

@@ -1,0 +1,293 @@
+//! A node to which anything may happen at any time, with the agent's file and the devices' users.
+//! Whatever the agent does is held against what it must never do.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Arguments;
+
+use ringway_kernel::inventory::{Inventory, Netdev, Parent as Found, VdpaFamily, VirtualFunction};
+use ringway_kernel::{Error, Result, pci};
+
+use super::drift;
+use crate::before::{Before, ParentBefore};
+use crate::cards;
+use crate::fake::{Fake, drive, igb_card, virtio_card};
+use crate::node::{Node, Observed};
+use crate::plan::Planned;
+use crate::reconcile::{Gate, Report, reconcile};
+use crate::step::Step;
+use crate::wanted::Wanted;
+
+/// The second card.
+pub(super) const IGB: &str = "0000:02:00.0";
+
+/// The node and all around it.
+pub(super) struct World {
+    pub(super) fake: Fake,
+    pub(super) random: fastrand::Rng,
+    /// `before.json`.
+    pub(super) disk: Before,
+    /// The node as the agent saw it last.
+    pub(super) seen: Observed,
+    /// The node before the next step, if nothing else has happened since the last.
+    pub(super) last: Option<Inventory>,
+    /// Devices with a user, and the interfaces that are in the user's network namespace.
+    pub(super) held: BTreeMap<String, Vec<Netdev>>,
+    /// vDPA devices that are not ours.
+    pub(super) foreign: BTreeSet<String>,
+    /// Uplinks that are in another network namespace.
+    pub(super) away: Vec<(ringway_kernel::pci::Address, Vec<Netdev>)>,
+    /// Cards that were pulled out.
+    pub(super) unplugged: Vec<Found>,
+    /// Whether the vdpa family gives no answer.
+    pub(super) mute: bool,
+    /// Whether the agent is dead: nothing that it does has any effect.
+    pub(super) dead: bool,
+    /// How much may still happen.
+    pub(super) luck: u32,
+    /// Parents that were asked for at any time.
+    pub(super) asked: BTreeSet<String>,
+    /// Whether to tell what happens: a case that failed is run again for that.
+    pub(super) tell: bool,
+}
+
+/// What [`reconcile`] works on.
+struct Actor<'a>(&'a RefCell<World>);
+
+impl World {
+    /// Both cards with any number of functions, as somebody left them.
+    pub(super) fn new(seed: u64, tell: bool) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut fake = booted();
+        for pf in [fake.card().address, IGB.parse().unwrap()] {
+            fake.set_count(pf, random.u16(0..=3)).unwrap();
+        }
+        fake.card().drivers_autoprobe = random.bool();
+        Self {
+            seen: fake.observed.clone(),
+            fake,
+            last: None,
+            random,
+            disk: Before::default(),
+            held: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            away: vec![],
+            unplugged: vec![],
+            mute: false,
+            dead: false,
+            luck: 0,
+            asked: BTreeSet::new(),
+            tell,
+        }
+    }
+
+    /// An agent that knows its file and nothing else works until it is done, or dead.
+    pub(super) fn work(self, wanted: &Wanted) -> (Self, Option<Report>) {
+        let world = RefCell::new(self);
+        {
+            let world = &mut *world.borrow_mut();
+            world.dead = false;
+            world.asked.extend(wanted.parents.iter().map(|parent| parent.name.to_string()));
+            world.tell(format_args!("wanted: {wanted:?}"));
+        }
+        let mut before = world.borrow().disk.clone();
+        let save = |before: &Before| Ok(world.borrow_mut().save(before, wanted)?);
+        let gate = |planned: &Planned, _: &Observed| world.borrow_mut().gate(planned);
+        let result = reconcile("node1", &mut Actor(&world), wanted, &mut before, save, gate);
+        let world = world.into_inner();
+        if let Err(error) = &result {
+            assert!(world.dead, "{error:#}");
+        }
+        (world, result.ok())
+    }
+
+    pub(super) fn tell(&self, what: Arguments<'_>) {
+        if self.tell {
+            eprintln!("{what}");
+        }
+    }
+
+    fn gate(&mut self, planned: &Planned) -> Gate {
+        drift::happens(self, false);
+        if self.dead {
+            return Gate::Wait("dead".to_owned());
+        }
+        match planned.disturbs.iter().find(|id| self.held.contains_key(id.as_str())) {
+            Some(id) => Gate::Held(format!("{id} is in use")),
+            None => Gate::Go(vec![]),
+        }
+    }
+
+    fn save(&mut self, new: &Before, wanted: &Wanted) -> Result<()> {
+        let killed = self.luck > 0 && self.random.u8(0..16) == 0;
+        if self.dead || (killed && self.random.bool()) {
+            self.dead = true;
+            return Err(dead());
+        }
+        let old = std::mem::replace(&mut self.disk, new.clone());
+        self.tell(format_args!("saved: {new:?}"));
+        for (name, now) in new.parents.iter().filter(|(name, _)| !old.parents.contains_key(*name)) {
+            let ParentBefore { function_count, drivers_autoprobe, mtu, .. } = now;
+            if let Some(card) = card(&self.seen, name) {
+                assert_eq!(*function_count, card.numvfs);
+                assert_eq!(*drivers_autoprobe, Some(card.drivers_autoprobe));
+                assert_eq!(*mtu, card.netdevs.first().map(|netdev| netdev.mtu));
+            }
+        }
+        for (name, was) in old.parents.iter().filter(|(name, _)| !new.parents.contains_key(*name)) {
+            assert!(!wanted.parents.iter().any(|parent| parent.name.to_string() == *name));
+            if let Some(card) = card(&self.seen, name) {
+                assert_eq!(was.function_count, card.numvfs, "forgotten before it is as it was");
+                assert_eq!(was.drivers_autoprobe, Some(card.drivers_autoprobe));
+                assert!(was.mtu.is_none() || was.mtu == card.netdevs.first().map(|n| n.mtu));
+            }
+        }
+        self.dead = killed;
+        if killed { Err(dead()) } else { Ok(()) }
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<()> {
+        if self.dead {
+            return Err(dead());
+        }
+        let last = self.last.take();
+        let mut was = last.unwrap_or_else(|| self.fake.observed.inventory.clone());
+        let fails = self.luck > 0 && self.random.u8(0..12) == 0;
+        self.tell(format_args!("{step}{}", if fails { ": fails" } else { "" }));
+        if !fails || self.random.bool() {
+            self.fake.apply(step)?;
+            self.fake.done.clear();
+        } else if let Step::BindFunction { function, .. } = step
+            && let Ok(function) = self.fake.function(function)
+            && function.vdpa.is_empty()
+        {
+            // the old driver has let go, the new one has not taken it
+            drive(function, None);
+        }
+        let now = &self.fake.observed.inventory;
+        for (was, now) in was.parents.iter_mut().zip(&now.parents).filter(|(was, now)| was != now) {
+            self.check_card(was, now, step);
+            was.clone_from(now);
+        }
+        for simulator in &was.simulators {
+            for device in &simulator.vdpa {
+                let same = now.simulators.iter().flat_map(|now| &now.vdpa).any(|now| now == device);
+                assert!(same || !self.held.contains_key(&device.name), "{step}: it is held");
+                assert!(same || self.disk.vdpa.contains(&device.name), "{step}: it is not ours");
+            }
+        }
+        was.simulators.clone_from(&now.simulators);
+        self.last = Some(was);
+        // killed when it is done
+        self.dead = self.luck > 0 && self.random.u8(0..16) == 0;
+        if fails { Err(dead()) } else { Ok(()) }
+    }
+
+    /// What a step may have done to a card.
+    fn check_card(&self, was: &Found, now: &Found, step: &Step) {
+        let name = was.address.to_string();
+        assert!(self.asked.contains(&name), "{step}: nobody asked for it");
+        assert!(self.disk.parents.contains_key(&name), "{step}: not recorded");
+        let carries = was.netdevs.iter().any(|netdev| !netdev.traffic.is_empty());
+        assert!(!carries, "{step}: {name} carries the node's traffic");
+        for function in &was.functions {
+            let now = now.functions.iter().find(|now| now.index == function.index);
+            if now == Some(function) && !matches!(step, Step::SetFunctionCount { .. }) {
+                continue;
+            }
+            let id = function.address.to_string();
+            assert!(!self.held.contains_key(&id), "{step}: {id} is held");
+            let mut netdevs =
+                function.netdevs.iter().chain(function.vdpa.iter().flat_map(|v| &v.netdevs));
+            assert!(netdevs.all(|netdev| netdev.traffic.is_empty()), "{step}: {id} has traffic");
+            for device in &function.vdpa {
+                assert!(!self.foreign.contains(&device.name), "{step}: {} is foreign", device.name);
+                assert!(self.disk.vdpa.contains(&device.name), "{step}: not recorded as ours");
+            }
+        }
+    }
+
+    /// A device loses its user because it goes away itself.
+    pub(super) fn lose(&mut self, function: &VirtualFunction) {
+        self.held.remove(&function.address.to_string());
+        for device in &function.vdpa {
+            self.foreign.remove(&device.name);
+        }
+    }
+
+    /// The user of a device ends.
+    pub(super) fn release(&mut self, id: &str) {
+        let Some(back) = self.held.remove(id).filter(|netdevs| !netdevs.is_empty()) else { return };
+        let functions =
+            self.fake.observed.inventory.parents.iter_mut().flat_map(|p| &mut p.functions);
+        if let Some(function) = functions.into_iter().find(|f| f.address.to_string() == id) {
+            match function.vdpa.first_mut() {
+                Some(device) => device.netdevs = back,
+                None => function.netdevs = back,
+            }
+        } else if let Some(device) = self.fake.vdpa().flatten().find(|device| device.name == id) {
+            device.netdevs = back;
+        }
+    }
+
+    /// From now on nothing happens but what the agent does.
+    pub(super) fn calm_down(&mut self) {
+        (self.luck, self.mute, self.last) = (0, false, None);
+        for id in self.held.keys().cloned().collect::<Vec<_>>() {
+            self.release(&id);
+        }
+        while drift::plug(self) || drift::uplink_back(self) {}
+        for netdev in drift::netdevs(self) {
+            netdev.traffic.clear();
+        }
+        self.tell(format_args!("it becomes calm"));
+    }
+}
+
+impl Node for Actor<'_> {
+    fn observe(&mut self) -> Result<Observed> {
+        let world = &mut *self.0.borrow_mut();
+        drift::happens(world, true);
+        if world.dead {
+            return Err(dead());
+        }
+        world.seen.clone_from(&world.fake.observed);
+        if world.mute {
+            let inventory = &mut world.seen.inventory;
+            inventory.vdpa_family = VdpaFamily::Unknown("no answer".into());
+            let simulators = std::mem::take(&mut inventory.simulators);
+            inventory.other_vdpa.extend(simulators.into_iter().flat_map(|s| s.vdpa));
+        }
+        Ok(world.seen.clone())
+    }
+
+    fn overrides(&mut self, pf: pci::Address) -> Result<BTreeMap<u32, String>> {
+        self.0.borrow_mut().fake.overrides(pf)
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<()> {
+        self.0.borrow_mut().apply(step)
+    }
+}
+
+/// Two cards that nobody has touched, and the modules of the drivers that others bind.
+pub(super) fn booted() -> Fake {
+    let mut fake = Fake::new();
+    fake.observed.inventory.parents = vec![virtio_card(), igb_card(IGB.parse().unwrap())];
+    fake.observed.modules = ["igbvf", "vfio_pci"].into();
+    fake
+}
+
+pub(super) fn card<'a>(observed: &'a Observed, name: &str) -> Option<&'a Found> {
+    observed.inventory.parents.iter().find(|card| card.address.to_string() == name)
+}
+
+/// Whether nobody can be using a function.
+pub(super) fn idle(function: &VirtualFunction) -> bool {
+    function.driver.as_deref().is_none_or(cards::makes_vdpa_devices)
+        && function.vdpa.iter().all(|device| device.driver.is_none())
+}
+
+fn dead() -> Error {
+    Error::Unexpected { object: "agent".into(), found: "dead".into(), expected: "alive".into() }
+}

@@ -1,0 +1,82 @@
+//! The systemd unit that runs [`crate::boot`] and publishes devices, as text.
+
+use std::path::Path;
+
+use crate::args::Install;
+
+/// Its name.
+pub const NAME: &str = "ringway.service";
+/// What wants it: the machine's start and nothing later, because it is for the time before kubelet.
+pub const WANTED_BY: &str = "multi-user.target";
+
+/// The unit.
+pub fn text(install: &Install, state: &Path) -> String {
+    let Install { to, kubelet_unit, kubelet_dir, cdi_dir, devinfo_dir, hook, .. } = install;
+    let (to, state) = (to.display(), state.display());
+    let hook = hook.iter().map(|hook| format!(" --hook={}", hook.display())).collect::<String>();
+    let kubelet = kubelet_dir.display();
+    let (cdi, devinfo) = (cdi_dir.display(), devinfo_dir.display());
+    format!(
+        "\
+# Written by `ringway-agent install`, and again with each start of the agent's pod.
+[Unit]
+Description=Ringway: SR-IOV functions and vDPA devices, before kubelet starts
+ConditionPathExists={state}/node.json
+# A card that carries the node's own traffic must not be touched, and which one does shows when the
+# network is up.
+Wants=network-online.target systemd-udev-settle.service
+After=network-online.target systemd-modules-load.service systemd-udev-settle.service
+Before={kubelet_unit}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+# Kubelet starts in any case; what is left to do, the agent in its pod does.
+TimeoutStartSec=300
+ExecStart=-{to}/ringway-agent --state-dir={state} boot --kubelet-dir={kubelet}
+ExecStart={to}/ringway-device-plugin --pools={state}/pools.json --cdi-dir={cdi} \
+         --devinfo-dir={devinfo}{hook} publish
+
+[Install]
+WantedBy={WANTED_BY}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Args, Verb};
+    use clap::Parser as _;
+
+    #[test]
+    fn every_path_is_where_it_was_told_to_be() {
+        let line = "ringway-agent install --to /o/bin --kubelet-unit k3s.service \
+                    --kubelet-dir /k --cdi-dir /c --devinfo-dir /d --hook /cni/ringway";
+        let args = Args::parse_from(line.split_whitespace());
+        let Verb::Install(install) = args.verb else { panic!("another verb") };
+        let text = text(&install, &args.paths.state_dir);
+        for part in [
+            "Before=k3s.service\n",
+            "After=network-online.target ",
+            "ConditionPathExists=/var/lib/ringway/node.json\n",
+            "ExecStart=-/o/bin/ringway-agent --state-dir=/var/lib/ringway boot --kubelet-dir=/k\n",
+            "ExecStart=/o/bin/ringway-device-plugin --pools=/var/lib/ringway/pools.json \
+             --cdi-dir=/c --devinfo-dir=/d --hook=/cni/ringway publish\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_systemd_would_read_otherwise_is_refused() {
+        for bad in ["relative", "/a b", "/a%n", "/a$b", "/a\"b", "/../a"] {
+            let args = ["ringway-agent", "install", "--to", bad];
+            assert!(Args::try_parse_from(args).is_err(), "{bad}");
+        }
+        for bad in ["kubelet", "a b.service", "../kubelet.service", ".service"] {
+            let args = ["ringway-agent", "install", "--to", "/o", "--kubelet-unit", bad];
+            assert!(Args::try_parse_from(args).is_err(), "{bad}");
+        }
+    }
+}
