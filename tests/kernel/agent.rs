@@ -18,7 +18,8 @@ impl Agent {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn args(&self, verb: &str, parents: &str) -> Vec<String> {
+    /// The whole command line for a verb that takes a wish.
+    pub(crate) fn args(&self, verb: &str, parents: &str) -> Vec<String> {
         let wish = self.dir.path().join("wish.yaml");
         let head = "apiVersion: ringway.dev/v1alpha1\nkind: NodeDevices\nspec:\n";
         fs::write(&wish, format!("{head}  parents: {parents}\n")).unwrap();
@@ -39,11 +40,15 @@ impl Agent {
 
     /// Puts back, on a machine without a kubelet.
     pub(crate) fn reset(&self, args: &[&str]) -> Output {
-        let program = self.program();
-        let kubelet = self.path("no-kubelet");
-        let mut command = Command::new(&program[0]);
-        command.args(&program[1..]).args(["reset", "--kubelet-dir", &kubelet]);
-        command.args(args).output().unwrap()
+        let args = self.reset_args(args);
+        Command::new(&args[0]).args(&args[1..]).output().unwrap()
+    }
+
+    /// The whole command line for that.
+    pub(crate) fn reset_args(&self, args: &[&str]) -> Vec<String> {
+        let reset = ["reset", "--kubelet-dir", &self.path("no-kubelet")].map(str::to_owned);
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        [self.program(), reset.to_vec(), args].concat()
     }
 
     pub(crate) fn must_reset(&self, args: &[&str]) -> String {
@@ -66,6 +71,20 @@ impl Agent {
     /// udev's rules, where there are any.
     fn rules(&self) -> Option<String> {
         fs::read_to_string(self.dir.path().join("rules.d/10-ringway.rules")).ok()
+    }
+
+    /// Files that a killed agent left and the next one should have removed: those that it was
+    /// writing, and markers of calls that it was in.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let known = ["node.json", "before.json", "pools.json", "agent.lock", "lock", "stuck"];
+        let mut left = Vec::new();
+        for dir in ["state", "run", "run/stuck"] {
+            let Ok(entries) = fs::read_dir(self.path(dir)) else { continue };
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let odd = names.filter(|name| !known.contains(&name.as_str()));
+            left.extend(odd.map(|name| format!("{dir}/{name}")));
+        }
+        left
     }
 
     pub(crate) fn pools(&self) -> String {
@@ -207,45 +226,6 @@ fn somebody_elses_vdpa_device_is_left_alone() {
     assert!(text(&output).contains("theirs"), "{}", text(&output));
     assert_eq!(sriov::numvfs(&node.root, node.virtio).unwrap(), 4);
     assert!(vdpa_bus::exists(&node.root, "theirs"));
-}
-
-/// Killed before each kind of change, and while it writes its files: the next start converges.
-#[test]
-fn killed_at_any_kind_of_step_the_next_start_converges() {
-    let node = Node::at_rest();
-    let wish = four("virtio-vdpa");
-    let pf = format!("/sys/bus/pci/devices/{VIRTIO}");
-    let file = |path: &str| vec!["-P".to_owned(), path.to_owned()];
-    let renames = "rename,renameat,renameat2";
-    let points = [
-        ("write", 1, file("/sys/bus/vdpa/drivers_autoprobe")),
-        ("write", 1, file(&format!("{pf}/sriov_drivers_autoprobe"))),
-        ("write", 1, file(&format!("{pf}/sriov_numvfs"))),
-        ("write", 1, file("/sys/bus/pci/drivers_probe")),
-        ("write", 1, file("/sys/bus/vdpa/drivers_probe")),
-        // the counts are those of one thread: reading, resolving the family, creating a device
-        ("sendto", 1, vec![]),
-        ("sendto", 2, vec![]),
-        ("sendto", 3, vec![]),
-        (renames, 1, vec![]),
-        (renames, 3, vec![]),
-    ];
-    for (calls, count, path) in points {
-        node.rest();
-        let agent = Agent::new();
-        let inject = format!("inject={calls}:signal=SIGKILL:when={count}");
-        let output = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null"])
-            .args(path.clone())
-            .args(["-e", &format!("trace={calls}"), "-e", &inject])
-            .args(agent.args("apply", &wish))
-            .output()
-            .unwrap();
-        assert!(!output.status.success(), "never came to {calls} {count} {path:?}");
-        agent.must("apply", &wish);
-        let wanted = ["vhost_vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_vdpa"];
-        assert_eq!(drivers(&node), wanted, "after {calls} {count} {path:?}");
-    }
 }
 
 /// udevd itself says what it makes of the rules: of the interface of a function's vDPA device, and of

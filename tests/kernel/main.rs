@@ -9,6 +9,7 @@ mod agent;
 mod attach;
 mod cni;
 mod constants;
+mod faults;
 mod link;
 mod module;
 mod monitor;
@@ -16,6 +17,7 @@ mod reset;
 mod simulator;
 mod sriov;
 mod stuck;
+mod tracer;
 mod vfio;
 mod vp_vdpa;
 

@@ -3,6 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// The rings in the order they run.
+pub(crate) const RINGS: [&str; 5] = ["style", "hermetic", "kernel", "faults", "cluster"];
+
 /// How a test ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
@@ -12,7 +15,12 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     /// What it said, if it failed.
     pub(crate) failure: Option<String>,
+    /// What it has to show even so: its lines that begin with [`SHOWN`], without that.
+    pub(crate) shown: Vec<String>,
 }
+
+/// Begins a line of a test's output that is of interest when all went well too.
+const SHOWN: &str = "shown: ";
 
 /// A test that can be run.
 #[derive(Debug, Clone)]
@@ -33,7 +41,10 @@ impl Case {
 
     /// Whether a filter, a ring's name or a part of a test's, selects it.
     pub(crate) fn selected(&self, filter: Option<&str>) -> bool {
-        filter.is_none_or(|f| f == self.ring || self.name().contains(f))
+        // a ring's name may be a part of other rings' tests' names
+        filter.is_none_or(
+            |f| if RINGS.contains(&f) { f == self.ring } else { self.name().contains(f) },
+        )
     }
 
     /// Runs it by this command; a complaint after a good end is a failure too.
@@ -45,6 +56,9 @@ impl Case {
         let began = Instant::now();
         let output = command.stdin(Stdio::null()).output();
         let seconds = began.elapsed().as_secs_f64();
+        let stdout = output.as_ref().map(|out| String::from_utf8_lossy(&out.stdout));
+        let lines = stdout.iter().flat_map(|text| text.lines());
+        let shown = lines.filter_map(|line| line.strip_prefix(SHOWN)).map(str::to_owned).collect();
         let said = match &output {
             Ok(out) if out.status.success() => None,
             Ok(out) => Some(format!(
@@ -59,7 +73,7 @@ impl Case {
             (said, Some(complaint)) => Some(said.unwrap_or_default() + &complaint),
             (said, None) => said,
         };
-        Outcome { case: self.clone(), seconds, failure }
+        Outcome { case: self.clone(), seconds, failure, shown }
     }
 }
 
@@ -84,6 +98,14 @@ mod tests {
         {
             assert_eq!(case().selected(filter), selected, "{filter:?}");
         }
+        let other = Case { ring: "faults", suite: "tests/kernel:kernel".into(), ..case() };
+        assert!(!other.selected(Some("kernel")) && other.selected(Some("kernel:kernel")));
+    }
+
+    #[test]
+    fn what_a_test_has_to_show_is_kept() {
+        let outcome = case().run(shell("echo no; echo shown: 7 of 7"), || None);
+        assert_eq!((outcome.shown, outcome.failure), (vec!["7 of 7".to_owned()], None));
     }
 
     #[test]

@@ -73,6 +73,7 @@ mod tests {
             case: Case { ring: "kernel", suite: "s".into(), test: test.into() },
             seconds: 0.5,
             failure: failure.map(str::to_owned),
+            shown: Vec::new(),
         };
         let xml = render(&[outcome("a", None), outcome("b", Some("1 < 2\u{1b}"))]).unwrap();
         assert!(xml.contains("tests=\"2\" failures=\"1\" time=\"1.000\""), "{xml}");

@@ -18,7 +18,7 @@ use crate::test::rings::Rings;
 /// What `cargo lab test` may be asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A ring (style, hermetic, kernel, cluster) or a part of a test's name; none runs everything
+    /// A ring (style, hermetic, kernel, faults, cluster) or a part of a test's name; none runs everything
     filter: Option<String>,
     /// Name the selected tests without running them
     #[arg(long)]
@@ -44,14 +44,13 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     Ok(total(&outcomes))
 }
 
-/// One line per test as it ends; a failure's output below it.
+/// One line per test as it ends; what it has to show, and a failure's output, below it.
 fn show(outcome: &Outcome) {
     let word = if outcome.failure.is_none() { "ok    " } else { "FAILED" };
     let mut text = format!("{word} {:>7.2} s  {}\n", outcome.seconds, outcome.case.name());
-    if let Some(failure) = &outcome.failure {
-        for line in failure.lines() {
-            text += &format!("       | {line}\n");
-        }
+    let shown = outcome.shown.iter().map(String::as_str);
+    for line in shown.chain(outcome.failure.iter().flat_map(|failure| failure.lines())) {
+        text += &format!("       | {line}\n");
     }
     stderr().write_all(text.as_bytes()).ok();
 }

@@ -14,14 +14,14 @@ use crate::product::{self, Artifact};
 use crate::progress::Progress;
 use crate::run;
 use crate::store::{Key, Store};
-use crate::test::case::{Case, Outcome};
+use crate::test::case::{Case, Outcome, RINGS};
 
-/// The rings in the order they run.
-const RINGS: [&str; 4] = ["style", "hermetic", "kernel", "cluster"];
 /// The packages whose tests need the lab, by their directories: one runs in its node, one beside
 /// its cluster.
 const KERNEL_TESTS: &str = "tests/kernel";
 const CLUSTER_TESTS: &str = "tests/e2e";
+/// The module of the former that is a ring of its own: hundreds of kills, minutes each.
+const FAULTS: &str = "faults::";
 /// What the cluster's ring runs besides: the whole example, and the chart's own test.
 const EXAMPLES: [&str; 2] = ["example", "helm"];
 /// What the tests on the node call.
@@ -30,6 +30,7 @@ const NODE_BINARIES: [&str; 2] = ["ringway", "ringway-agent"];
 const CARGO_DENY: &str = "0.20.2";
 /// No hermetic test takes so long; a kernel test may, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(120);
+const FAULTS_LIMIT: Duration = Duration::from_secs(1800);
 /// A cluster's test waits for pods, kubelet and controllers, one after the other.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(300);
 /// The example boots a machine in an emulated machine.
@@ -72,11 +73,11 @@ impl Rings {
                 .filter(|case| case.selected(filter))
                 .collect();
         }
-        if wanted("hermetic") || wanted("kernel") || wanted("cluster") {
+        if ["hermetic", "kernel", "faults", "cluster"].into_iter().any(wanted) {
             let compiled = compile(place, progress)?;
             for planned in compiled.into_iter().filter(|planned| planned.case.selected(filter)) {
                 match planned.case.ring {
-                    "kernel" => rings.kernel.push(planned),
+                    "kernel" | "faults" => rings.kernel.push(planned),
                     "cluster" => rings.cluster.push(planned),
                     _ => rings.hermetic.push(planned),
                 }
@@ -171,7 +172,8 @@ impl Rings {
                 "RINGWAY_PACE={pace} /opt/lab/tests --exact {} --include-ignored --nocapture",
                 planned.case.test
             );
-            let command = run::limited(&lab.node.command([inside]), LIMIT.mul_f64(pace));
+            let limit = if planned.case.ring == "faults" { FAULTS_LIMIT } else { LIMIT };
+            let command = run::limited(&lab.node.command([inside]), limit.mul_f64(pace));
             let outcome = planned.case.run(command, || console.broken());
             show(&outcome);
             outcomes.push(outcome);
@@ -272,18 +274,19 @@ fn compile(place: &Place, progress: &Progress) -> Result<Vec<Planned>> {
     for Artifact { executable, manifest_path, target, .. } in tests {
         let Some(program) = executable else { continue };
         let directory = manifest_path.parent().unwrap_or(&place.checkout).to_owned();
-        let ring = match &directory {
-            dir if dir.ends_with(KERNEL_TESTS) => "kernel",
-            dir if dir.ends_with(CLUSTER_TESTS) => "cluster",
-            _ => "hermetic",
-        };
         let suite = suite(place, &directory, &target.name);
         for test in list(&program, &directory)? {
+            let ring = match &directory {
+                dir if dir.ends_with(CLUSTER_TESTS) => "cluster",
+                dir if !dir.ends_with(KERNEL_TESTS) => "hermetic",
+                _ if test.starts_with(FAULTS) => "faults",
+                _ => "kernel",
+            };
             let (program, directory) = (program.clone(), directory.clone());
             planned.push(Planned { case: case(ring, &suite, &test), program, directory });
         }
     }
-    planned.sort_by_key(|p| p.case.name());
+    planned.sort_by_key(|p| (RINGS.iter().position(|ring| *ring == p.case.ring), p.case.name()));
     Ok(planned)
 }
 
