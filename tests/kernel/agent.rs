@@ -31,7 +31,7 @@ impl Agent {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn program(&self) -> Vec<String> {
+    pub(crate) fn program(&self) -> Vec<String> {
         let program = std::env::var("RINGWAY_AGENT").unwrap_or("/opt/lab/ringway-agent".into());
         let (state, run, rules) = (self.path("state"), self.path("run"), self.path("rules.d"));
         let dirs = ["--state-dir", &state, "--run-dir", &run, "--udev-rules-dir", &rules];

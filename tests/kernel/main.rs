@@ -7,6 +7,7 @@
 
 mod agent;
 mod attach;
+mod capabilities;
 mod cni;
 mod constants;
 mod faults;
