@@ -33,7 +33,7 @@ impl Cluster {
     }
 
     fn rest(&self) {
-        kubectl("delete pods --all --namespace default --ignore-not-found --wait=true");
+        kubectl("delete deployments,replicasets,pods --all --namespace default --wait=true");
         kubectl("delete devicenetworks --all --namespace default --ignore-not-found");
         kubectl("delete devicepolicies --all --ignore-not-found");
         self.until("the node is as it was", SOON, || {

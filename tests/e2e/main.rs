@@ -16,4 +16,5 @@ mod network;
 mod observed;
 mod pods;
 mod policy;
+mod reboot;
 mod removal;

@@ -96,7 +96,7 @@ fn machine(command: &mut Command, parts: &Parts, accel: Accel) -> Result<()> {
     command
         .args(["-name", "node1", "-machine", "q35,kernel-irqchip=split", "-accel", accel])
         .args(["-cpu", cpu, "-smp", "2", "-m", "6144"])
-        .args(["-nodefaults", "-no-reboot", "-display", "none", "-append", CMDLINE])
+        .args(["-nodefaults", "-display", "none", "-append", CMDLINE])
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")

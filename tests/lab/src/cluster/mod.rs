@@ -121,9 +121,12 @@ impl Starting<'_> {
             ] {
                 kubeconfig::write(&share.join(format!("{file}.kubeconfig")), ca, user, group)?;
             }
+            // from the next start of the machine on, the node starts them itself
             node.run(
                 "install -m 600 /lab/ca.crt /lab/*.kubeconfig /etc/kubernetes/ && rm /lab/*.kubeconfig \
-                 && systemctl start --no-block kubelet kube-proxy && systemctl start containerd",
+                 && cd /etc/systemd/system && ln -sfrt multi-user.target.wants kubelet.service \
+                 kube-proxy.service && systemctl start --no-block kubelet kube-proxy \
+                 && systemctl start containerd",
             )?;
             cluster.apply(&parts.programs.multus.path("networks-crd.yaml"))
         })?;

@@ -1,0 +1,110 @@
+//! The node starts anew, or kubelet alone does, while pods have devices.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, kubectl, lab, on_node, policy, pool};
+use crate::pods;
+
+/// A machine's start, its cluster's and the pods'.
+const REBOOT: Duration = Duration::from_secs(180);
+
+/// One pod with a device, made again whenever it ends.
+fn deployment(name: &str) -> Value {
+    let mut pod = pods::pod("unnamed", "rings", "rings");
+    let meta = pod["metadata"].as_object_mut().unwrap();
+    meta.remove("name");
+    meta.insert("labels".into(), json!({"app": name}));
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": pod["metadata"], "spec": pod["spec"]},
+        },
+    })
+}
+
+fn available(cluster: &Cluster, name: &str) {
+    cluster.until(&format!("{name} runs"), REBOOT, || {
+        let pods = cluster.get(&format!("pods -l app={name}"));
+        let ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array();
+            conditions.is_some_and(|all| {
+                all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+            })
+        };
+        pods["items"].as_array().unwrap().iter().any(|pod| ready(&pod)).then_some(())
+    });
+}
+
+/// The address of its ring.
+fn address(of: &str) -> String {
+    let text = kubectl(&format!("exec {of} -- ip -4 -o addr show net1"));
+    let cidr = text.split_whitespace().skip_while(|word| *word != "inet").nth(1).unwrap();
+    cidr.split('/').next().unwrap().to_owned()
+}
+
+fn ping(from: &str, to: &str) {
+    let said = kubectl(&format!("exec {from} -- ping -c 5 -W 10 {}", address(to)));
+    assert!(said.contains(" 0% packet loss"), "{from} to {to}: {said}");
+}
+
+fn reboot(cluster: &Cluster) {
+    let boot_id = "cat /proc/sys/kernel/random/boot_id";
+    let before = on_node(boot_id);
+    // whether ssh comes to its end before the node does is nobody's concern
+    lab("ssh").arg("systemctl reboot").output().unwrap();
+    cluster.until("the node has started anew", REBOOT, || {
+        let output = lab("ssh").arg(boot_id).output().unwrap();
+        let now = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success() && now != before).then_some(())
+    });
+}
+
+/// When a unit came to this, in microseconds since the machine's start.
+fn moment(unit: &str, what: &str) -> u64 {
+    let text = on_node(&format!("systemctl show --value --property={what}Monotonic {unit}"));
+    text.trim().parse().unwrap()
+}
+
+#[test]
+fn pods_of_a_deployment_are_back_and_ping() {
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("rings", 4, json!([pool("rings", "0-3", "virtio-vdpa")])));
+    cluster.allocatable("rings", 4);
+    cluster.apply(&pods::network("rings", "rings"));
+    cluster.apply(&pods::pod("bare", "rings", "rings"));
+    pods::runs(&cluster, "bare");
+    for name in ["web-a", "web-b"] {
+        cluster.apply(&deployment(name));
+        available(&cluster, name);
+    }
+    ping("deploy/web-a", "deploy/web-b");
+    let carved = cluster.kernel();
+
+    reboot(&cluster);
+    cluster.until("ringway.service has done its work", REBOOT, || {
+        (moment("ringway.service", "ExecMainExitTimestamp") > 0).then_some(())
+    });
+    assert_eq!(cluster.kernel(), carved, "{}", on_node("journalctl -b -u ringway.service"));
+    cluster.until("kubelet runs", REBOOT, || {
+        (moment("kubelet.service", "ActiveEnterTimestamp") > 0).then_some(())
+    });
+    let (carved_at, kubelet_at) = (
+        moment("ringway.service", "ExecMainExitTimestamp"),
+        moment("kubelet.service", "ExecMainStartTimestamp"),
+    );
+    assert!(carved_at < kubelet_at, "carved at {carved_at}, kubelet at {kubelet_at}");
+
+    for name in ["web-a", "web-b"] {
+        available(&cluster, name);
+    }
+    let bare = cluster.get("pod bare");
+    println!("\nshown: the bare pod: {} {}", bare["status"]["phase"], bare["status"]["reason"]);
+    println!("shown: {}", bare["status"]["message"]);
+    ping("deploy/web-a", "deploy/web-b");
+    ping("deploy/web-b", "deploy/web-a");
+    cluster.condition("rings", "Ready");
+}
