@@ -15,6 +15,7 @@ mod link;
 mod module;
 mod monitor;
 mod reset;
+mod selftest;
 mod simulator;
 mod sriov;
 mod stuck;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use ringway_kernel::pci::Address;
 use ringway_node::Paths as HostPaths;
 
 /// Where kubelet has its files, unless told otherwise.
@@ -113,6 +114,12 @@ pub enum Verb {
     /// Refused while a device is in use, or an agent works on the node. Can be run again at any
     /// time. Exit status 0 only if everything is as it was before.
     Reset(Reset),
+    /// Take a spare card through every attach kind that it can do, put it back, and print a report in
+    /// Markdown.
+    ///
+    /// For cards that Ringway has not been run on: docs/hardware.md collects the reports. Refused for
+    /// a card that has functions or carries the node's own traffic. Killed, it is undone by `reset`.
+    Selftest(Selftest),
     /// Serve a cluster: follow this node's NodeDevices object until told to stop.
     Run(Run),
 }
@@ -180,6 +187,17 @@ pub struct Reset {
     /// How long kubelet has to stop offering the devices, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub within: Duration,
+}
+
+/// What to test.
+#[derive(Debug, Group)]
+pub struct Selftest {
+    /// The card: its PCI address, as `observe` shows it.
+    #[arg(long, value_name = "ADDRESS")]
+    pub parent: Address,
+    /// How many functions to make, if the card can have as many.
+    #[arg(long, value_name = "NUMBER", default_value = "4", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub functions: u16,
 }
 
 /// How to serve a cluster.

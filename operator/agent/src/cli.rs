@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::install;
 use crate::local;
 use crate::reset;
+use crate::selftest;
 use crate::serve;
 
 /// Does what the command line asks for.
@@ -32,6 +33,7 @@ pub fn run() -> Result<()> {
         Verb::Boot(args) => boot::boot(&mut host, &root, files(&node_name())?, args),
         Verb::Install(args) => install::install(args, &paths.state_dir),
         Verb::Reset(args) => reset::reset(&mut host, &root, &files(&node_name())?, args),
+        Verb::Selftest(args) => selftest::selftest(&mut host, &root, &files(&node_name())?, args),
         Verb::Run(run) => serve::run(host, files(&run.node_name)?, run),
     }
 }

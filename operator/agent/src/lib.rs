@@ -36,6 +36,7 @@ mod preview;
 pub mod reconcile;
 pub mod reset;
 mod say;
+pub mod selftest;
 pub mod serve;
 mod show;
 pub mod standing;

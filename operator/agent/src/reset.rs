@@ -63,17 +63,18 @@ pub fn reset(node: &mut impl Node, root: &Root, files: &Files, args: &Reset) -> 
 
 /// What is put back, and what is not touched.
 #[derive(Debug)]
-struct Scope {
+pub(crate) struct Scope {
     /// What was asked for; `None` is everything.
     named: Option<Vec<String>>,
     /// What is on record of it.
-    part: Before,
+    pub(crate) part: Before,
     /// What is on record of the rest.
     rest: Before,
 }
 
 impl Scope {
-    fn of(whole: &Before, named: &[String]) -> Self {
+    /// What is on record, divided by whether its parent is named; if none is, all of it is meant.
+    pub(crate) fn of(whole: &Before, named: &[String]) -> Self {
         let named = (!named.is_empty()).then(|| named.to_vec());
         let asked = |name: &String| named.as_ref().is_none_or(|named| named.contains(name));
         let (mut part, mut rest) = (whole.clone(), whole.clone());
@@ -92,7 +93,7 @@ impl Scope {
     }
 
     /// The record of all, with what is on record of the part now.
-    fn whole(&self, part: &Before) -> Before {
+    pub(crate) fn whole(&self, part: &Before) -> Before {
         let mut whole = part.clone();
         whole.parents.extend(self.rest.parents.clone());
         whole.vdpa_autoprobe = part.vdpa_autoprobe.or(self.rest.vdpa_autoprobe);
