@@ -13,8 +13,6 @@ use serde_json::json;
 
 use crate::cost;
 
-/// Where the lab puts programs on its node, and nobody else does.
-const HOME: &str = "/opt/lab";
 /// Before anything counts: files come into memory, modules are loaded.
 const WARM_UP: usize = 5;
 /// Attachments that count. An odd number: its median is one of them.
@@ -37,10 +35,7 @@ struct Pairs {
 /// Attaches a virtio-vdpa netdev to a pod, without IPAM and without a log, and takes it back; again
 /// and again.
 pub(crate) fn measure() -> Result<Samples> {
-    let program = std::env::current_exe().context("find this program")?;
-    // what follows takes every virtual function and vDPA device of the machine away
-    ensure!(program.starts_with(HOME), "not in {HOME}, where `cargo lab bench cni` puts it");
-    let empty = program.with_file_name("empty");
+    let empty = crate::beside_this("empty")?;
     let node = Node::at_rest();
     let stand = Stand::new(&node, Plugin::Installed);
     let before = stand.netdevs(&node);

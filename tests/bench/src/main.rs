@@ -3,15 +3,30 @@
 
 mod cni; // what ADD and DEL cost
 mod cost; // the CPU time of a process
+mod node; // what carving a card and changing a function take
 
-use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Where the lab puts programs on its node, and nobody else does.
+const HOME: &str = "/opt/lab";
 
 fn main() -> Result<()> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let samples = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cni"] => cni::measure()?,
-        _ => bail!("usage: ringway-bench cni (in the lab's node; `cargo lab bench` does it all)"),
+        ["cni"] => serde_json::to_string(&cni::measure()?)?,
+        ["node"] => serde_json::to_string(&node::measure()?)?,
+        _ => bail!("usage: ringway-bench cni|node (in the lab's node, by `cargo lab bench`)"),
     };
-    println!("{}", serde_json::to_string(&samples)?);
+    println!("{samples}");
     Ok(())
+}
+
+/// Another program that the lab has put on its node. On any other machine it is an error: what is
+/// measured takes every virtual function and vDPA device away.
+fn beside_this(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    ensure!(program.starts_with(HOME), "not in {HOME}, where `cargo lab bench` puts it");
+    Ok(program.with_file_name(name))
 }

@@ -15,8 +15,8 @@ pub(crate) const BINARIES: [&str; 5] =
 /// The stand-in launcher of the example's virtual machine.
 pub(crate) const LAUNCHER: &str = "ringway-launcher";
 
-/// What measures in the node, and what it is held against: both in the package of the first.
-pub(crate) const BENCH: [&str; 2] = ["ringway-bench", "empty"];
+/// What measures in the node, and what it is held against: all in the package of the first.
+pub(crate) const BENCH: [&str; 3] = ["ringway-bench", "empty", "bare"];
 
 /// Builds all of them and says where some are, in the order asked for.
 ///
@@ -28,7 +28,7 @@ pub(crate) fn build(place: &Place, progress: &Progress, binaries: &[&str]) -> Re
     for binary in BINARIES.iter().chain([&LAUNCHER]) {
         command.args(["--package", binary, "--bin", binary]);
     }
-    command.args(["--package", BENCH[0], "--bin", BENCH[0], "--bin", BENCH[1]]);
+    command.args(["--package", BENCH[0]]).args(BENCH.iter().flat_map(|bin| ["--bin", bin]));
     let messages = progress
         .step("compile the product", || run::output(run::limited(&command, run::COMPILE)))?;
     let built = executables(&messages)?;

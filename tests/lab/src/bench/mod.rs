@@ -3,6 +3,7 @@
 
 mod cni;
 mod memory;
+mod node;
 pub(crate) mod record;
 mod row;
 
@@ -58,6 +59,8 @@ struct Wanted {
     image: bool,
     /// A lab whose card is free.
     cni: bool,
+    /// The same.
+    node: bool,
     /// A lab with the product in it, and the example's policy.
     memory: bool,
 }
@@ -93,13 +96,15 @@ impl Wanted {
             warm: open("demo.warm."),
             image: any(&["image.size"]),
             cni: any(&["cni.add.cpu", "cni.del.cpu"]),
+            node: any(&node::FIGURES),
             memory: any(&["agent.rss", "plugin.rss", "operator.rss"]),
         };
-        let Self { cold, warm, image, cni, memory } = wanted;
+        let Self { cold, warm, image, cni, node, memory } = wanted;
         ensure!(
-            cold || warm || image || cni || memory,
+            cold || warm || image || cni || node || memory,
             "no figure is named {filter}: there are agent.rss, cni.add.cpu, cni.del.cpu, \
-             demo.cold.*, demo.warm.*, image.size, operator.rss and plugin.rss"
+             demo.cold.*, demo.warm.*, image.size, {}, operator.rss and plugin.rss",
+            node::FIGURES.join(", ")
         );
         Ok(wanted)
     }
@@ -112,7 +117,7 @@ fn measure(place: &Place, wanted: Wanted, progress: &Progress, rows: &mut Vec<Ro
             "the lab {} is up, and the demo's figures are of one that starts: `cargo lab down` first",
             place.name
         );
-        if wanted.cni {
+        if wanted.cni || wanted.node {
             deploy::card_is_free(&lab)?;
         }
     }
@@ -126,7 +131,7 @@ fn measure(place: &Place, wanted: Wanted, progress: &Progress, rows: &mut Vec<Ro
     if let Some(image) = image.as_ref().filter(|_| wanted.image) {
         rows.push(progress.step("write the image", || size(image))?);
     }
-    if wanted.cni || wanted.memory {
+    if wanted.cni || wanted.node || wanted.memory {
         in_lab(place, wanted, image.as_ref(), progress, rows)?;
     }
     Ok(())
@@ -174,10 +179,12 @@ fn in_lab(
     rows: &mut Vec<Row>,
 ) -> Result<()> {
     // all that is compiled is compiled before anything runs
-    let binaries = match wanted.cni {
-        true => product::build(place, progress, &cni::BINARIES)?,
-        false => Vec::new(),
+    let build = |wanted: bool, binaries: &[&str]| match wanted {
+        true => product::build(place, progress, binaries),
+        false => Ok(Vec::new()),
     };
+    let of_cni = build(wanted.cni, &cni::BINARIES)?;
+    let of_node = build(wanted.node, &node::BINARIES)?;
     let (lab, lease) = Lab::up(place, progress, Wish::default())?;
     let measured = (|| {
         let mut console = lab.console();
@@ -185,7 +192,11 @@ fn in_lab(
         // first what needs the card at rest, then what carves it
         if wanted.cni {
             let what = "attach and detach, again and again";
-            rows.extend(progress.step(what, || cni::measure(&lab, &binaries))?);
+            rows.extend(progress.step(what, || cni::measure(&lab, &of_cni))?);
+        }
+        if wanted.node {
+            let what = "carve and change, again and again";
+            rows.extend(progress.step(what, || node::measure(&lab, &of_node))?);
         }
         if let Some(image) = image.filter(|_| wanted.memory) {
             deploy::product(place, &lab, image, progress)?;
@@ -210,16 +221,24 @@ mod tests {
 
     #[test]
     fn a_filter_is_the_beginning_of_a_name() {
-        let nothing = Wanted { cold: false, warm: false, image: false, cni: false, memory: false };
+        let nothing = Wanted {
+            cold: false,
+            warm: false,
+            image: false,
+            cni: false,
+            node: false,
+            memory: false,
+        };
         let both = Wanted { cold: true, warm: true, ..nothing };
         for (filter, expected) in [
-            ("", Wanted { image: true, cni: true, memory: true, ..both }),
+            ("", Wanted { image: true, cni: true, node: true, memory: true, ..both }),
             ("demo", both),
             ("demo.w", Wanted { warm: true, ..nothing }),
             ("demo.cold", Wanted { cold: true, ..nothing }),
             ("demo.cold.build-node", Wanted { cold: true, ..nothing }),
             ("cni", Wanted { cni: true, ..nothing }),
             ("cni.del", Wanted { cni: true, ..nothing }),
+            ("node.ca", Wanted { node: true, ..nothing }),
             ("operator.rss", Wanted { memory: true, ..nothing }),
             ("image", Wanted { image: true, ..nothing }),
         ] {
