@@ -11,6 +11,7 @@ mod agent;
 mod cluster;
 mod device_plugin;
 mod drift;
+mod hotplug;
 mod lab;
 mod network;
 mod observed;

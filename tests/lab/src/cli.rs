@@ -13,6 +13,7 @@ use crate::bench;
 use crate::cluster;
 use crate::demo;
 use crate::lab::{self, Lab, Wish};
+use crate::monitor;
 use crate::place::Place;
 use crate::progress::{Progress, seconds};
 use crate::test;
@@ -80,6 +81,15 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Say a line to the monitor of the node's QEMU, such as to pull a card out of its slot.
+    ///
+    /// Examples: cargo lab monitor info pci | cargo lab monitor device_del igb
+    #[command(verbatim_doc_comment)]
+    Monitor {
+        /// The line
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        line: Vec<String>,
+    },
     /// Show a log of the lab.
     Logs {
         /// Which one
@@ -103,6 +113,8 @@ enum Verb {
     ///
     /// demo.*       seconds by step: the last demo from an empty cache, and one from a full one
     /// cni.*.cpu    CPU time of the CNI plugin's ADD and DEL, beside an empty static binary
+    /// node.*       time and CPU time of carving a card and changing a function by the agent, beside
+    ///              the kernel's calls alone
     /// *.rss        memory in use by agent, plugin and operator, with four functions carved
     /// image.size   the archive of the image with all binaries
     ///
@@ -159,6 +171,10 @@ pub fn run() -> Result<ExitCode> {
             let mut helm = Lab::need(&place)?.helm();
             helm.args(args);
             become_process(helm)
+        }
+        Verb::Monitor { line } => {
+            Lab::need(&place)?;
+            print(&monitor::say(&place, &line.join(" "))?)
         }
         Verb::Logs { what, follow } => logs(&place, what, follow),
         Verb::Test(options) => test::run(&place, &options),

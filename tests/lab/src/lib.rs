@@ -22,6 +22,7 @@ mod holder;
 mod host;
 mod image;
 mod lab;
+mod monitor;
 mod network_info;
 mod node;
 mod parts;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::accel::Accel;
 use crate::holder::Holder;
+use crate::monitor;
 use crate::parts::Parts;
 use crate::place::Place;
 use crate::run;
@@ -53,6 +54,8 @@ pub(crate) fn start(place: &Place, parts: &Parts, holder: &Holder, accel: Accel)
     command
         .arg("-virtfs")
         .arg(format!("local,path={},mount_tag=lab,security_model=none", share(place).display()));
+    let monitor = monitor::socket(place);
+    command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
     command.arg("-serial").arg(format!("file:{}", console(place).display()));
     command.args(["-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on"]);
     management(&mut command);
@@ -119,7 +122,7 @@ fn cards(command: &mut Command) {
     // first; buses are numbered by the ports' addresses.
     hub_port(command, "igb", None);
     command.args(["-device", "pcie-root-port,id=slot2,slot=2,addr=0x1a"]);
-    command.args(["-device", "igb,bus=slot2,netdev=igb,mac=52:54:02:00:00:00"]);
+    command.args(["-device", "igb,id=igb,bus=slot2,netdev=igb,mac=52:54:02:00:00:00"]);
     command.args(["-device", "pcie-root-port,id=slot1,slot=1,addr=0x19"]);
     // QEMU wants a card's virtual functions before their physical one
     for vf in 1..=VFS {
