@@ -10,7 +10,9 @@ use ringway_node::atomic;
 use serde::{Deserialize, Serialize};
 
 use ringway_kernel::inventory::{Parent, VirtualFunction};
+use ringway_kernel::link::{VfLink, VfSetting, VfTxRate};
 
+use crate::cards;
 use crate::node::Observed;
 use crate::plan::card;
 use crate::step::Function;
@@ -63,6 +65,17 @@ pub struct ParentBefore {
     /// The `driver_override` of those functions that had one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<u32, String>,
+    /// What the card's driver was told to do for its functions before we first told it something
+    /// else, by index, and just that. They too are of the functions that exist.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<u32, Vec<VfSetting>>,
+    /// The MTU of functions' own interfaces before we first set another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mtus: BTreeMap<u32, u32>,
+    /// What the driver was told of the functions that the card had, once we have changed their
+    /// number: all of it but the address, which may be one that the function itself had chosen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced_settings: BTreeMap<u32, Vec<VfSetting>>,
 }
 
 /// A function before our first change.
@@ -92,8 +105,51 @@ impl ParentBefore {
         Some(FunctionBefore { driver: driver.as_deref(), only })
     }
 
+    /// What was set for a function that exists before we first changed it.
+    pub fn own_settings(&self, index: u32) -> &[VfSetting] {
+        self.settings.get(&index).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was set for the function of this index before our first change.
+    pub fn first_settings(&self, index: u32) -> Vec<VfSetting> {
+        let mut first = self.replaced_settings.get(&index).cloned().unwrap_or_default();
+        for own in self.own_settings(index) {
+            if !first.iter().any(|first| first.same_kind(*own)) {
+                first.push(*own);
+            }
+        }
+        first
+    }
+
+    /// Whether anything of its functions' settings is on record.
+    pub fn has_settings(&self) -> bool {
+        !self.settings.is_empty() || !self.replaced_settings.is_empty()
+    }
+
+    /// All that was set for a function, but its address.
+    fn whole_settings(&self, function: &VirtualFunction) -> Vec<VfSetting> {
+        let Some(now) = function.settings else { return Vec::new() };
+        let own = self.own_settings(function.index);
+        let kinds = [
+            VfSetting::Vlan(None),
+            VfSetting::Rate(VfTxRate::default()),
+            VfSetting::SpoofCheck(false),
+            VfSetting::Trust(false),
+            VfSetting::Link(VfLink::Auto),
+        ];
+        let was = |kind: VfSetting| {
+            let own = own.iter().find(|own| own.same_kind(kind)).copied();
+            own.or_else(|| now.now(kind))
+        };
+        kinds.into_iter().filter_map(was).collect()
+    }
+
     /// Notes that the functions that there are go.
     fn note_count(&mut self, parent: &Parent) {
+        if self.replaced.is_none() {
+            let settings = parent.functions.iter().map(|f| (f.index, self.whole_settings(f)));
+            self.replaced_settings = settings.filter(|(_, whole)| !whole.is_empty()).collect();
+        }
         let noted = std::mem::take(&mut self.functions);
         let was = |function: &VirtualFunction| {
             let driver = noted.get(&function.index).unwrap_or(&function.driver);
@@ -164,6 +220,54 @@ impl Before {
         let Some(parent) = self.parents.get_mut(&function.parent().to_string()) else { return };
         if let Some(now) = observed.function(function) {
             parent.functions.entry(now.index).or_insert_with(|| now.driver.clone());
+        }
+    }
+
+    /// Notes what is set for a function now, of what is about to be set, unless it was noted before.
+    pub fn note_settings(
+        &mut self,
+        function: &Function,
+        about_to: &[VfSetting],
+        observed: &Observed,
+    ) {
+        let Some(parent) = self.parents.get_mut(&function.parent().to_string()) else { return };
+        let found = observed.function(function).and_then(|found| found.settings);
+        let Some(now) = found else { return };
+        let noted = parent.settings.entry(function.index()).or_default();
+        for was in about_to.iter().filter_map(|setting| now.now(*setting)) {
+            if !noted.iter().any(|noted| noted.same_kind(was)) {
+                noted.push(was);
+            }
+        }
+    }
+
+    /// Notes the MTU of a function's own interface, unless it was noted before.
+    pub fn note_function_mtu(&mut self, function: &Function, observed: &Observed) {
+        let Some(parent) = self.parents.get_mut(&function.parent().to_string()) else { return };
+        let netdev = observed.function(function).and_then(|found| found.netdevs.first());
+        if let Some(netdev) = netdev {
+            parent.mtus.entry(function.index()).or_insert(netdev.mtu);
+        }
+    }
+
+    /// Drops the settings of functions that are as they were before, or are no more. Of one that
+    /// nothing can be seen of, they stay.
+    pub fn forget_settings(&mut self, observed: &Observed) {
+        for (name, parent) in &mut self.parents {
+            let ParentName::Pci(pf) = ParentName::of(name) else { continue };
+            let find = |index| observed.function(&Function::Vf { pf, index });
+            parent.settings.retain(|&index, noted| {
+                let Some(found) = find(index) else { return false };
+                let Some(now) = found.settings else { return true };
+                noted.retain(|was| now.now(*was) != Some(*was));
+                !noted.is_empty()
+            });
+            parent.mtus.retain(|&index, was| {
+                let Some(found) = find(index) else { return false };
+                let netdev = found.driver.as_deref().and_then(cards::netdev);
+                let has_one = netdev.is_some_and(|netdev| netdev.made_one(found));
+                has_one && found.netdevs.first().is_none_or(|netdev| netdev.mtu != *was)
+            });
         }
     }
 

@@ -12,20 +12,35 @@ use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 
+use crate::attachments;
 use crate::cards;
 use crate::node::Observed;
 use crate::plan::Planned;
+use crate::step::Step;
 
 /// Users by device id, in words.
 pub type Holders = BTreeMap<String, String>;
 
 /// Users of devices at the moment that a step is about to be done; nobody is looked for if it
 /// disturbs none.
-pub fn in_the_way(root: &Root, planned: &Planned, observed: &Observed) -> Holders {
-    match planned.disturbs.is_empty() {
-        true => Holders::new(),
-        false => of_kernel(root, &observed.inventory),
+///
+/// `records` is the directory of the CNI plugin's: who is attached owns what the function is set to,
+/// and may have become so since the node was looked at.
+pub fn in_the_way(root: &Root, records: &Path, planned: &Planned, observed: &Observed) -> Holders {
+    if planned.disturbs.is_empty() {
+        return Holders::new();
     }
+    let mut holders = of_kernel(root, &observed.inventory);
+    if let Step::SetVfSettings { .. } | Step::SetFunctionLink { .. } = planned.step {
+        match attachments::read(root, records) {
+            Ok(attached) => holders.extend(attached),
+            Err(why) => {
+                let why = format!("whether it is attached is not known: {why}");
+                holders.extend(planned.disturbs.iter().map(|id| (id.to_string(), why.clone())));
+            }
+        }
+    }
+    holders
 }
 
 /// What is said of an interface that cannot be seen here.
@@ -139,7 +154,7 @@ mod tests {
     use crate::fake::Fake;
     use crate::node::Node as _;
     use crate::plan::Attach;
-    use crate::step::{Function, Step};
+    use crate::step::Function;
 
     fn with(driver: Driver) -> Inventory {
         let mut fake = Fake::new();

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringway_kernel::link::Links;
+use ringway_kernel::link::{Links, VfSetting};
 use ringway_kernel::stuck::{self, Call, Reach};
 use ringway_kernel::vdpa::{Handle, NewDevice, Vdpa};
 use ringway_kernel::{Error, Result, Root, inventory, module, pci, sriov, vdpa_bus, vfio};
 
+use crate::attachments;
 use crate::cards::{self, FunctionDriver};
 use crate::node::{Node, Observed};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
@@ -26,6 +27,8 @@ pub struct Host {
     pub root: Root,
     /// The directory of markers of calls that have not come back.
     pub stuck: PathBuf,
+    /// The directory of the CNI plugin's records.
+    pub attachments: PathBuf,
 }
 
 impl Node for Host {
@@ -38,7 +41,9 @@ impl Node for Host {
             Err(error) => return Err(error),
         };
         let inventory = inventory::observe(&self.root, &self.stuck)?;
-        Ok(Observed { inventory, modules, vdpa_autoprobe })
+        // after the inventory: a record is there before what it is of changes
+        let attached = attachments::read(&self.root, &self.attachments);
+        Ok(Observed { inventory, modules, vdpa_autoprobe, attached })
     }
 
     fn overrides(&mut self, pf: pci::Address) -> Result<BTreeMap<u32, String>> {
@@ -81,6 +86,23 @@ impl Node for Host {
             Step::DeleteVdpa { name } => {
                 let deleted = name.clone();
                 self.genl(name, "delete vdpa device", move || Vdpa::require()?.delete(&deleted))
+            }
+            Step::UnbindFunction { function } => {
+                let address = self.address(function)?;
+                self.call(&address.to_string(), "unbind", DEADLINE, move || {
+                    pci::unbind(&root, address)
+                })
+            }
+            Step::SetVfSettings { function, link, settings } => {
+                set_vf(*link, function.index(), settings)
+            }
+            Step::SetFunctionLink { function, mac, mtu } => {
+                let address = self.address(function)?;
+                let mut links = Links::open()?;
+                let link = links.of_device(&pci::dir(&root, address))?;
+                let link = link.ok_or_else(|| no_such(function, "no interface", "one here"))?;
+                mac.map_or(Ok(()), |mac| links.set_mac(link.index, mac))?;
+                mtu.map_or(Ok(()), |mtu| links.set_mtu(link.index, mtu))
             }
             Step::BindFunction { function, driver } => {
                 let (address, driver) = (self.address(function)?, *driver);
@@ -167,6 +189,13 @@ impl Host {
         let call = Call { dir: &self.stuck, device, op, reach, deadline: DEADLINE };
         stuck::run(&self.root, call, work)
     }
+}
+
+/// Sets everything that can be set, and tells the first thing that cannot.
+fn set_vf(link: u32, vf: u32, settings: &[VfSetting]) -> Result<()> {
+    let mut links = Links::open()?;
+    let set = |done: Result<()>, setting: &VfSetting| done.and(links.set_vf(link, vf, *setting));
+    settings.iter().fold(Ok(()), set)
 }
 
 fn no_such(function: &Function, found: &str, expected: &str) -> Error {

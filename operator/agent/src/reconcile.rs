@@ -194,7 +194,15 @@ pub(crate) fn record(
             before.note_parent(parent, observed, overrides);
             before.note_mtu(parent, observed);
         }
-        Step::BindFunction { function, .. } => {
+        Step::SetVfSettings { function, settings, .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_settings(function, settings, observed);
+        }
+        Step::SetFunctionLink { function, mtu: Some(_), .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_function_mtu(function, observed);
+        }
+        Step::BindFunction { function, .. } | Step::UnbindFunction { function } => {
             before.note_parent(parent, observed, overrides);
             before.note_driver(function, observed);
         }
@@ -211,6 +219,7 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     }
     before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
     before.forget_drivers(observed);
+    before.forget_settings(observed);
     if before.vdpa.is_empty() && observed.vdpa_autoprobe == before.vdpa_autoprobe {
         before.vdpa_autoprobe = None;
     }
@@ -227,12 +236,16 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     });
 }
 
-/// Drops the drivers of functions that went when their number changed. Not before: an agent that is
+/// Drops the drivers and settings of functions that went when their number changed. Not before: an agent that is
 /// killed in between still has to give them back. Says whether there were any.
 fn forget_functions(before: &mut Before, done: &Planned) -> bool {
     let Step::SetFunctionCount { .. } = done.step else { return false };
-    let parent = before.parents.get_mut(&done.parent.to_string());
-    parent.is_some_and(|parent| !std::mem::take(&mut parent.functions).is_empty())
+    let Some(parent) = before.parents.get_mut(&done.parent.to_string()) else { return false };
+    let known = (parent.functions.len(), parent.settings.len(), parent.mtus.len());
+    parent.functions.clear();
+    parent.settings.clear();
+    parent.mtus.clear();
+    known != (0, 0, 0)
 }
 
 /// The name of the vDPA device that we make on a function, once the function exists.

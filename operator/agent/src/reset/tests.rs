@@ -10,7 +10,7 @@ use crate::fake::{Fake, PF, pf};
 use crate::offer;
 use crate::plan::Attach;
 use crate::reconcile::Gate;
-use crate::wanted::{Parent, ParentName, Pool, Settings};
+use crate::wanted::{Defaults, Parent, ParentName, Pool, Settings};
 use crate::wish::Wish;
 
 const A: &str = "0000:01:00.0";
@@ -86,7 +86,14 @@ impl Carved {
         let at_first = fake.observed.clone();
         let pool = |name: &str, range, attach| {
             let resource = Some(format!("ringway.dev/{name}").parse().unwrap());
-            Pool { name: name.into(), resource, range, attach, settings: Settings::default() }
+            Pool {
+                name: name.into(),
+                resource,
+                range,
+                attach,
+                settings: Settings::default(),
+                defaults: Defaults::default(),
+            }
         };
         let pools =
             vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=3, Attach::VirtioVdpa)];

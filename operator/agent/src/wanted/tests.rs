@@ -7,6 +7,7 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         range: range.into(),
         attach,
         vdpa: None,
+        defaults: None,
     }
 }
 
