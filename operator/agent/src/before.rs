@@ -287,6 +287,23 @@ impl Before {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_was_first_goes_before_what_came_with_new_functions() {
+        let (no_vlan, trust) = (VfSetting::Vlan(None), VfSetting::Trust(true));
+        let mut parent = ParentBefore {
+            settings: [(0, vec![no_vlan, VfSetting::Trust(false)])].into(),
+            ..ParentBefore::default()
+        };
+        assert_eq!(parent.first_settings(0), [no_vlan, VfSetting::Trust(false)]);
+        parent.replaced = Some(BTreeMap::new());
+        parent.replaced_settings = [(0, vec![trust])].into();
+        assert_eq!(parent.first_settings(0), [trust, no_vlan]);
+        assert_eq!(parent.own_settings(0), [no_vlan, VfSetting::Trust(false)]);
+        assert_eq!(parent.first_settings(1), []);
+        let text = serde_json::to_string(&parent).unwrap();
+        assert_eq!(serde_json::from_str::<ParentBefore>(&text).unwrap(), parent, "{text}");
+    }
+
     /// What the agent wrote before it recorded more.
     #[test]
     fn an_older_file_is_read() {
@@ -300,5 +317,6 @@ mod tests {
         assert_eq!(parent.first(0), Some(virtio));
         assert_eq!(parent.first(1), Some(FunctionBefore { driver: None, only: None }));
         assert_eq!(parent.first(2), None);
+        assert!(!parent.has_settings() && parent.mtus.is_empty());
     }
 }

@@ -209,6 +209,31 @@ mod tests {
     }
 
     #[test]
+    fn who_became_attached_since_the_look_is_in_the_way_of_settings_alone() {
+        let tree = ringway_kernel::testing::Tree::new("");
+        tree.write("proc/sys/kernel/random/boot_id", "b\n");
+        let record = r#"{"containerId": "c1", "ifname": "net1", "bootId": "b", "phase": "attaching",
+                         "device": "0000:01:00.1"}"#;
+        tree.write("attachments/c1:net1.json", record);
+        let (records, fake) = (tree.path("attachments"), Fake::igb());
+        let function = || Function::Vf { pf: crate::fake::pf(), index: 0 };
+        let of = |step, disturbs: &[&str]| {
+            let disturbs = disturbs.iter().map(|id| id.parse().unwrap()).collect();
+            let parent = function().parent();
+            let planned = Planned { step, parent, function: Some(0), disturbs };
+            in_the_way(&tree.root(), &records, &planned, &fake.observed)
+        };
+        let set = || Step::SetVfSettings { function: function(), link: 4, settings: vec![] };
+        let (one, other) = (["0000:01:00.1"], ["0000:01:00.2"]);
+        assert_eq!(of(set(), &one)["0000:01:00.1"], "attached to c1 as net1");
+        assert_eq!(of(set(), &[]), Holders::new());
+        assert_eq!(of(Step::UnbindFunction { function: function() }, &one), Holders::new());
+        tree.write("attachments/c2:net1.json", "{");
+        let why = &of(set(), &other)["0000:01:00.2"];
+        assert!(why.starts_with("whether it is attached is not known: parse"), "{why}");
+    }
+
+    #[test]
     fn only_files_that_may_be_devices_are_looked_at() {
         let dir = tempfile::tempdir().unwrap();
         for (target, expected) in [

@@ -34,6 +34,8 @@ pub struct VfSettable {
     pub source: &'static str,
     /// What it can set. What it can set it also tells.
     pub able: &'static [Ability],
+    /// The PCI device ids of which it sets rates; empty for all.
+    pub rates_of: &'static [u16],
     /// Whether it takes rates only while the uplink has a carrier.
     pub rates_by_carrier: bool,
     /// Whether Ringway was run on it.
@@ -48,14 +50,17 @@ pub const VF_SETTABLE: [VfSettable; 6] = [
         driver: "virtio-pci",
         source: "drivers/net/virtio_net.c (no ndo_set_vf_*)",
         able: &[],
+        rates_of: &[],
         rates_by_carrier: false,
         tested: true,
     },
     VfSettable {
         driver: "igb",
-        // igb_ndo_set_vf_bw: a lower bound is EINVAL, and so is all of it without a carrier
+        // igb_ndo_set_vf_bw: of the 82576 alone (drivers/net/ethernet/intel/igb/e1000_hw.h has its
+        // ids), no lower bound, and nothing without a carrier
         source: "drivers/net/ethernet/intel/igb/igb_main.c",
         able: &[Mac, Vlan, Qos, MaxRate, SpoofCheck, Trust],
+        rates_of: &[0x10c9, 0x10e6, 0x10e7, 0x10e8, 0x150a, 0x150d, 0x1518, 0x1526],
         rates_by_carrier: true,
         tested: true,
     },
@@ -63,6 +68,7 @@ pub const VF_SETTABLE: [VfSettable; 6] = [
         driver: "ixgbe",
         source: "drivers/net/ethernet/intel/ixgbe/ixgbe_sriov.c",
         able: &[Mac, Vlan, Qos, MaxRate, SpoofCheck, Trust, LinkState],
+        rates_of: &[],
         rates_by_carrier: true,
         tested: false,
     },
@@ -70,6 +76,7 @@ pub const VF_SETTABLE: [VfSettable; 6] = [
         driver: "i40e",
         source: "drivers/net/ethernet/intel/i40e/i40e_virtchnl_pf.c",
         able: &[Mac, Vlan, Qos, MaxRate, SpoofCheck, Trust, LinkState],
+        rates_of: &[],
         rates_by_carrier: false,
         tested: false,
     },
@@ -78,6 +85,7 @@ pub const VF_SETTABLE: [VfSettable; 6] = [
         // ice_is_supported_port_vlan_proto: 802.1ad in double VLAN mode, else EPROTONOSUPPORT
         source: "drivers/net/ethernet/intel/ice/ice_sriov.c",
         able: &[Mac, Vlan, Qos, ServiceTag, MinRate, MaxRate, SpoofCheck, Trust, LinkState],
+        rates_of: &[],
         rates_by_carrier: false,
         tested: false,
     },
@@ -85,6 +93,7 @@ pub const VF_SETTABLE: [VfSettable; 6] = [
         driver: "mlx5_core",
         source: "drivers/net/ethernet/mellanox/mlx5/core/en_main.c",
         able: &[Mac, Vlan, Qos, MinRate, MaxRate, SpoofCheck, Trust, LinkState],
+        rates_of: &[],
         rates_by_carrier: false,
         tested: false,
     },
@@ -112,11 +121,19 @@ impl fmt::Display for Ability {
 }
 
 impl VfSettable {
-    /// What it can set, in words.
-    pub fn words(&self) -> String {
-        match self.able {
-            [] => "nothing".to_owned(),
-            able => able.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    /// Whether it can set something of a card with this PCI device id.
+    pub fn can(&self, ability: Ability, device: u16) -> bool {
+        let rate = matches!(ability, MinRate | MaxRate);
+        let of_this = self.rates_of.is_empty() || self.rates_of.contains(&device);
+        self.able.contains(&ability) && (!rate || of_this)
+    }
+
+    /// What it can set of such a card, in words.
+    pub fn words(&self, device: u16) -> String {
+        let able = self.able.iter().filter(|able| self.can(**able, device));
+        match able.map(ToString::to_string).collect::<Vec<_>>() {
+            able if able.is_empty() => "nothing".to_owned(),
+            able => able.join(", "),
         }
     }
 }
@@ -130,9 +147,10 @@ mod tests {
     fn the_table_for_people_has_the_same_rows() {
         let page = include_str!("../../../../docs/architecture.md");
         for settable in &VF_SETTABLE {
-            let VfSettable { driver, source, tested, .. } = settable;
+            let VfSettable { driver, source, tested, rates_of, .. } = settable;
+            let words = settable.words(rates_of.first().copied().unwrap_or_default());
             let run = if *tested { "yes" } else { "untested" };
-            let row = format!("| `{driver}` | {} | {run} | `{source}` |", settable.words());
+            let row = format!("| `{driver}` | {words} | {run} | `{source}` |");
             assert!(page.contains(&row), "docs/architecture.md lacks\n{row}");
         }
         let rows = page.lines().filter(|line| line.contains("| `drivers/net/")).count();
@@ -146,5 +164,9 @@ mod tests {
         }
         assert_eq!(vf_settable(Some("nfp")), None);
         assert_eq!(vf_settable(None), None);
+        let igb = vf_settable(Some("igb")).unwrap();
+        let (i350, of_82576) = (0x1521, 0x10c9);
+        assert!(igb.can(MaxRate, of_82576) && !igb.can(MaxRate, i350) && igb.can(Trust, i350));
+        assert_eq!(igb.words(i350), "mac, vlan, vlan.qos, spoofCheck, trust");
     }
 }

@@ -9,7 +9,7 @@ use super::rest::{Rest, Was};
 use super::{Attach, Plan, function, mac};
 use crate::attachments::Attached;
 use crate::before::{Before, FunctionBefore, ParentBefore};
-use crate::cards::{self, Card, VfSettable};
+use crate::cards::{self, Card};
 use crate::node::Observed;
 use crate::step::{Function, Step};
 use crate::wanted::{CardIdentity, Given, Parent, ParentName, Pool};
@@ -234,13 +234,15 @@ fn check_pool(pf: Address, pool: &Pool, found: &Found, card: &Card) -> Result<()
 /// Whether the card's driver can set its functions to what a pool asks for.
 fn check_defaults(pf: Address, pool: &Pool, found: &Found) -> Result<(), Complaint> {
     let settable = cards::vf_settable(found.driver.as_deref());
-    let able = settable.map_or(&[][..], |settable| settable.able);
-    let unable = |given: &Given| given.needs.is_some_and(|needs| !able.contains(&needs));
+    let device = found.ids.device;
+    let able = |needs| settable.is_some_and(|settable| settable.can(needs, device));
+    let unable = |given: &Given| given.needs.is_some_and(|needs| !able(needs));
     let Some(Given { field, value, .. }) = pool.defaults.given().into_iter().find(unable) else {
         return Ok(());
     };
     let driver = found.driver.as_deref().unwrap_or("none");
-    let words = settable.map_or_else(|| "nothing that is known".to_owned(), VfSettable::words);
+    let words = settable.map(|settable| settable.words(device));
+    let words = words.unwrap_or_else(|| "nothing that is known".to_owned());
     Err((
         Reason::SettingsUnsupported,
         format!(

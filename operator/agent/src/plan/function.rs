@@ -123,7 +123,7 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<St
     let Some(pool) = pool else {
         let back = site.before.filter(|before| before.driver != site.driver());
         // one that is unbound here is given back once that is on record
-        steps.extend(rest::steps(site, settings, back.is_none()));
+        steps.extend(rest::steps(site, settings));
         if let Some(before) = back {
             let own = |text: Option<&str>| text.map(str::to_owned);
             let (driver, only) = (own(before.driver), own(before.only));
@@ -136,7 +136,7 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<St
     let needed = site.card.and_then(|card| card.function_driver(pool.attach));
     let needed = needed.filter(|_| device.is_none());
     let stays = needed.is_some_and(|needed| Some(needed.name) == site.driver());
-    let set = rest::steps(site, settings, stays);
+    let set = rest::steps(site, settings);
     let unbound = set.iter().any(|step| matches!(step, Step::UnbindFunction { .. }));
     steps.extend(set);
     if let Some(driver) = needed.filter(|_| unbound || !stays) {

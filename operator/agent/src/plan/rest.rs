@@ -143,15 +143,15 @@ impl Rest<'_> {
     }
 }
 
-/// The step that sets them, and before it one that takes the function from its network driver if
-/// that goes on: a driver reads the address once, as it takes the function.
-pub(super) fn steps(site: &Site<'_>, settings: &[VfSetting], driver_stays: bool) -> Vec<Step> {
+/// The step that sets them. A network driver reads the address once, as it takes the function, and
+/// may tell the PF's of its own as it goes: with another address it goes first.
+pub(super) fn steps(site: &Site<'_>, settings: &[VfSetting]) -> Vec<Step> {
     let link = site.rest.as_ref().and_then(|rest| rest.uplink).and_then(|uplink| uplink.index);
     let Some(link) = link.filter(|_| !settings.is_empty()) else { return Vec::new() };
     let function = || site.function.clone();
     let mut steps = Vec::new();
     let new_mac = settings.iter().any(|setting| matches!(setting, VfSetting::Mac(_)));
-    if new_mac && driver_stays && has_interface(site) {
+    if new_mac && has_interface(site) {
         steps.push(Step::UnbindFunction { function: function() });
     }
     steps.push(Step::SetVfSettings { function: function(), link, settings: settings.to_vec() });

@@ -125,7 +125,7 @@ fn is_set_as_wanted(function: &VirtualFunction, pool: &Pool) {
 }
 
 /// What a pool's functions can be set to: igb's driver sets most, virtio's nothing.
-fn any_defaults(random: &mut fastrand::Rng, attach: Attach, igb: bool) -> Defaults {
+pub(super) fn any_defaults(random: &mut fastrand::Rng, attach: Attach, igb: bool) -> Defaults {
     let mtu = random.bool().then_some(1280).filter(|_| attach == Attach::Netdev);
     if !igb {
         return Defaults { mtu, ..Defaults::default() };

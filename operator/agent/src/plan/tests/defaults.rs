@@ -210,7 +210,11 @@ fn what_a_card_cannot_set_is_refused_with_what_it_can() {
         (Fake::new(), Defaults { trust: Some(false), ..none() }, "defaults.trust false", virtio),
         (Fake::new(), Defaults { stable_mac: true, ..none() }, "defaults.mac Stable", virtio),
     ];
-    for (mut fake, defaults, field, can) in cases {
+    let mut i350 = Fake::igb();
+    i350.card().ids.device = 0x1521;
+    let rates = "it can set mac, vlan, vlan.qos, spoofCheck, trust";
+    let more = (i350, Defaults { max_rate: Some(5), ..none() }, "defaults.maxRate 5", rates);
+    for (mut fake, defaults, field, can) in cases.into_iter().chain([more]) {
         let plan = plan_of(&with(Attach::Netdev, defaults), &fake, &Before::default());
         assert_eq!((plan.steps.len(), plan.refusals.len()), (0, 1), "{field}");
         assert_eq!(plan.refusals[0].reason, Reason::SettingsUnsupported);
@@ -265,4 +269,39 @@ fn nothing_is_said_to_be_set_that_cannot_be_seen() {
     refused(&fake, "driver igb does not tell what is set");
     fake.card().netdevs.clear();
     refused(&fake, "its card's interface is in another network namespace");
+}
+
+/// Whatever was set, and whatever was wanted meanwhile. The address of functions whose number was
+/// changed is the driver's to choose.
+#[test]
+fn any_functions_are_put_back_to_what_they_were() {
+    for seed in 0..500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut fake, mut before) = (Fake::igb(), Before::default());
+        fake.observed.modules = ["igbvf", "vfio_pci"].into();
+        let count = random.u16(1..=3);
+        fake.set_count(pf(), count).unwrap();
+        let keeps_count = random.bool();
+        for function in &mut fake.card().functions {
+            let tag = random.bool().then_some(VfTag { id: 7, qos: 1, service: false });
+            let mac = keeps_count.then_some(Mac([2, 9, 9, 9, 9, function.index as u8]));
+            let trust = Some(random.bool());
+            let first = Vf { mac, vlan: tag, trust, ..fresh_vf(function.index) };
+            function.settings = Some(first);
+            let driver = function.driver.clone();
+            crate::fake::drive(function, driver.as_deref());
+        }
+        let at_first = fake.observed.inventory.clone();
+        for _ in 0..random.usize(1..4) {
+            let attach = *random.choice(&[Attach::Netdev, Attach::Vfio]).unwrap();
+            let defaults = any::any_defaults(&mut random, attach, true);
+            let wished = if keeps_count { count } else { random.u16(1..=4) };
+            let last = random.u32(0..u32::from(wished));
+            let pools = vec![Pool { defaults, ..pool("nets", 0..=last, attach) }];
+            converge(&card(wished, pools), &mut fake, &mut before);
+        }
+        converge(&Wanted::default(), &mut fake, &mut before);
+        assert_eq!(fake.observed.inventory, at_first, "seed {seed}");
+        assert_eq!(before, Before::default(), "seed {seed}");
+    }
 }
