@@ -9,6 +9,7 @@ mod agent;
 mod attach;
 mod cni;
 mod constants;
+mod defaults;
 mod link;
 mod module;
 mod monitor;
