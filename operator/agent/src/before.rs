@@ -121,6 +121,30 @@ impl ParentBefore {
         first
     }
 
+    /// Drops what is on record of functions that are gone; says whether there was anything.
+    pub(crate) fn forget_functions(&mut self) -> bool {
+        let known = (self.functions.len(), self.settings.len(), self.mtus.len());
+        self.functions.clear();
+        self.settings.clear();
+        self.mtus.clear();
+        known != (0, 0, 0)
+    }
+
+    /// Drops what a function has been set to again; says whether there was anything.
+    ///
+    /// What can be seen does not tell: a function without an address from the PF chooses one as its
+    /// driver takes it, and the PF's tells that one (igbvf_probe, drivers/net/ethernet/intel/igbvf).
+    pub(crate) fn forget_set(&mut self, index: u32, settings: &[VfSetting]) -> bool {
+        let Some(noted) = self.settings.get_mut(&index) else { return false };
+        let known = noted.len();
+        noted.retain(|was| !settings.contains(was));
+        let fewer = noted.len() < known;
+        if noted.is_empty() {
+            self.settings.remove(&index);
+        }
+        fewer
+    }
+
     /// Whether anything of its functions' settings is on record.
     pub fn has_settings(&self) -> bool {
         !self.settings.is_empty() || !self.replaced_settings.is_empty()

@@ -358,8 +358,11 @@ pub(crate) fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
     function.virtio_driver = (driver == Some("virtio-pci")).then(|| "virtio_net".to_owned());
     let makes_one = driver.and_then(cards::netdev).is_some();
     let mut made = netdev("eth7", 20 + index);
-    // read once, as the driver takes the function
-    made.mac = function.settings.and_then(|settings| settings.mac).or(made.mac);
+    // read once, as the driver takes the function; without one it tells the PF's its own
+    if let Some(settings) = function.settings.as_mut().filter(|_| makes_one) {
+        made.mac = settings.mac.or(made.mac);
+        settings.mac = made.mac;
+    }
     function.netdevs = if makes_one { vec![made] } else { vec![] };
     function.vfio = (driver == Some(vfio::DRIVER)).then(|| vfio(index));
 }

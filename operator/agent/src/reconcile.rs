@@ -93,7 +93,7 @@ pub fn reconcile(
                 Ok(()) => {
                     info!(parent = %planned.parent, step = %planned.step, "done");
                     progress = true;
-                    if forget_functions(before, planned) {
+                    if forget_done(before, planned) {
                         save(before)?;
                     }
                     done.push(planned.clone());
@@ -236,16 +236,18 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     });
 }
 
-/// Drops the drivers and settings of functions that went when their number changed. Not before: an agent that is
-/// killed in between still has to give them back. Says whether there were any.
-fn forget_functions(before: &mut Before, done: &Planned) -> bool {
-    let Step::SetFunctionCount { .. } = done.step else { return false };
+/// Drops what is on record of functions that went when their number changed, and what was put back by
+/// a step that is done. Not before: an agent that is killed in between still has to give it back. Says
+/// whether there was anything.
+fn forget_done(before: &mut Before, done: &Planned) -> bool {
     let Some(parent) = before.parents.get_mut(&done.parent.to_string()) else { return false };
-    let known = (parent.functions.len(), parent.settings.len(), parent.mtus.len());
-    parent.functions.clear();
-    parent.settings.clear();
-    parent.mtus.clear();
-    known != (0, 0, 0)
+    match &done.step {
+        Step::SetFunctionCount { .. } => parent.forget_functions(),
+        Step::SetVfSettings { function, settings, .. } => {
+            parent.forget_set(function.index(), settings)
+        }
+        _ => false,
+    }
 }
 
 /// The name of the vDPA device that we make on a function, once the function exists.

@@ -115,10 +115,10 @@ fn what_a_pool_no_longer_asks_for_is_as_it_was_and_the_rest_stays() {
     fake.card().functions[1].settings.as_mut().unwrap().set(link);
     let vlan = Defaults { vlan: Some(Some(TAG)), ..Defaults::default() };
     converge(&with(Attach::Netdev, vlan), &mut fake, &mut before);
-    let expected = Vf { vlan: Some(TAG), ..fresh_vf(0) };
+    let expected = Vf { vlan: Some(TAG), ..at_first[0].settings.unwrap() };
     assert_eq!(settings(&mut fake, 0), expected);
     assert_eq!(fake.card().functions[0].netdevs, at_first[0].netdevs);
-    fake.card().functions[1].settings = Some(Vf { vlan: Some(TAG), ..fresh_vf(1) });
+    fake.card().functions[1].settings.as_mut().unwrap().link = Default::default();
     converge(&with(Attach::Netdev, Defaults::default()), &mut fake, &mut before);
     assert_eq!(fake.card().functions, at_first);
     assert!(!before.parents[crate::fake::PF].has_settings(), "{before:?}");
@@ -166,7 +166,25 @@ fn what_the_cni_plugin_has_attached_is_the_plugins() {
     assert!(plan.refusals[0].message.ends_with("/a: eof"), "{}", plan.refusals[0].message);
     fake.observed.attached = Ok(BTreeMap::new());
     converge(&nothing, &mut fake, &mut before);
-    assert_eq!(settings(&mut fake, 0), fresh_vf(0));
+    let now = settings(&mut fake, 0);
+    assert_eq!(now, Vf { mac: now.mac, ..fresh_vf(0) });
+    assert!(!before.parents[crate::fake::PF].has_settings(), "{before:?}");
+}
+
+/// A function without an address from the PF chooses one, and the PF's driver tells that.
+#[test]
+fn an_address_that_is_taken_back_is_not_taken_back_again() {
+    let (mut fake, mut before) = (Fake::igb(), Before::default());
+    converge(&with(Attach::Netdev, everything()), &mut fake, &mut before);
+    let nothing = with(Attach::Netdev, Defaults::default());
+    let taken_back = |fake: &Fake| {
+        let of_mac = |step: &&Step| step.to_string().contains("no MAC");
+        fake.done.iter().filter(of_mac).count()
+    };
+    converge(&nothing, &mut fake, &mut before);
+    assert_eq!(taken_back(&fake), 2, "of each function once");
+    assert_eq!(settings(&mut fake, 0).mac, fake.card().functions[0].netdevs[0].mac);
+    assert_eq!(converge(&nothing, &mut fake, &mut before), 0);
 }
 
 /// A function that was there, is attached, and whose parent nobody wants carved any more.
@@ -180,7 +198,7 @@ fn a_record_stays_as_long_as_the_pod_that_is_in_the_way_of_it() {
     converge(&with(Attach::Netdev, trust), &mut fake, &mut before);
     fake.observed.attached = Ok([("0000:01:00.2".to_owned(), "attached".to_owned())].into());
     converge(&Wanted::default(), &mut fake, &mut before);
-    assert_eq!(settings(&mut fake, 0), fresh_vf(0));
+    assert_eq!(settings(&mut fake, 0), at_first[0].settings.unwrap());
     assert_eq!(before.parents.len(), 1, "function 1 is still to be put back");
     fake.observed.attached = Ok(BTreeMap::new());
     converge(&Wanted::default(), &mut fake, &mut before);
