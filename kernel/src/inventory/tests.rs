@@ -132,7 +132,7 @@ fn settings_are_those_that_the_pfs_driver_tells() {
     let inventory = assemble(&tree.root(), Netlink { vfs, ..netlink() }).unwrap();
     let settings = inventory.parents[0].functions.iter().map(|function| function.settings);
     assert_eq!(settings.collect::<Vec<_>>(), [None, None, Some(told), None]);
-    let json = serde_json::to_value(&inventory.parents[0].functions[2].settings).unwrap();
+    let json = serde_json::to_value(inventory.parents[0].functions[2].settings).unwrap();
     let expected = serde_json::json!({"index": 2, "mac": null, "rate": {"min": 0, "max": 0},
         "vlan": {"id": 100, "qos": 3, "service": false}, "spoof_check": true, "trust": null,
         "link": "Auto"});

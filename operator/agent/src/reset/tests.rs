@@ -1,6 +1,7 @@
 use ringway_node::pools::VERSION;
 use serde_json::json;
 
+use ringway_kernel::link::{VfSetting, VfTag};
 use ringway_kernel::testing::Tree;
 use tempfile::TempDir;
 
@@ -105,14 +106,18 @@ impl Carved {
             pools,
         };
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
-        let mut before = Before::default();
+        Self { at_first, ..Self::of(dir, tree, fake, &wanted) }
+    }
+
+    fn of(dir: TempDir, tree: Tree, mut fake: Fake, wanted: &Wanted) -> Self {
+        let (at_first, mut before) = (fake.observed.clone(), Before::default());
         let go = |_: &_, _: &_| Gate::Go(vec![]);
-        let report = reconcile("n", &mut fake, &wanted, &mut before, |_| Ok(()), go).unwrap();
+        let report = reconcile("n", &mut fake, wanted, &mut before, |_| Ok(()), go).unwrap();
         let carved = Self { dir, tree, fake, at_first };
         let files = carved.files();
         before.write(&files.shared.before).unwrap();
         wish::remember(&files, &Wish::default()).unwrap();
-        let pools = offer::pools("n", &wanted, &report, &BTreeSet::new(), None).unwrap();
+        let pools = offer::pools("n", wanted, &report, &BTreeSet::new(), None).unwrap();
         files.write_pools(pools).unwrap();
         carved
     }
@@ -193,4 +198,31 @@ fn what_cannot_be_put_back_is_said_and_stays_on_record() {
     let before = Before::read(&node.files().shared.before).unwrap();
     assert!(before.parents.contains_key(PF));
     assert_eq!(node.offered(), 0, "but nobody is given anything of it");
+}
+
+#[test]
+fn what_functions_are_set_to_is_put_back() {
+    let (dir, tree, mut fake) = (tempfile::tempdir().unwrap(), Tree::new(""), Fake::igb());
+    fake.set_count(pf(), 2).unwrap();
+    fake.observed.modules.insert("igbvf");
+    let theirs = VfSetting::Vlan(Some(VfTag { id: 7, qos: 0, service: false }));
+    fake.card().functions[0].settings.as_mut().unwrap().set(theirs);
+    let defaults = Defaults {
+        stable_mac: true,
+        vlan: Some(None),
+        trust: Some(true),
+        mtu: Some(1280),
+        ..Defaults::default()
+    };
+    let resource = Some("ringway.dev/nets".parse().unwrap());
+    let (attach, settings) = (Attach::Netdev, Settings::default());
+    let pool = Pool { name: "nets".into(), resource, range: 0..=1, attach, settings, defaults };
+    let name = ParentName::Pci(pf());
+    let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+    let wanted = Wanted { parents: vec![parent], refusals: vec![] };
+    let mut node = Carved::of(dir, tree, fake, &wanted);
+    assert_ne!(node.fake.observed.inventory, node.at_first.inventory);
+    node.reset(false).unwrap();
+    assert_eq!(node.fake.observed.inventory, node.at_first.inventory);
+    assert!(!node.files().shared.before.exists());
 }

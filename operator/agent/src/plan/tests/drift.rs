@@ -172,7 +172,7 @@ fn hold(world: &mut World) {
     world.tell(format_args!("{id} is taken, with {} interfaces", away.len()));
     world.held.insert(id.clone(), away);
     if world.random.bool() {
-        world.attach(&id);
+        world.attach(id);
     }
 }
 
