@@ -32,6 +32,8 @@ pub(crate) struct Fake {
     pub(crate) done: Vec<Step>,
     /// The only driver that may bind a function, by its card and index.
     pub(crate) overrides: BTreeMap<(Address, u32), String>,
+    /// Whether the drivers of PFs say yes and set nothing.
+    pub(crate) deaf: bool,
     /// Modules that are not installed.
     pub(crate) absent: Vec<&'static str>,
 }
@@ -56,7 +58,7 @@ impl Fake {
             vdpa_autoprobe: None,
             attached: Ok(BTreeMap::new()),
         };
-        Self { observed, done: vec![], overrides: BTreeMap::new(), absent: vec![] }
+        Self { observed, done: vec![], overrides: BTreeMap::new(), deaf: false, absent: vec![] }
     }
 
     /// The same with functions that no driver has.
@@ -151,7 +153,7 @@ impl Fake {
 
     /// The PF's driver is told something, as igb takes it.
     fn set_vf(&mut self, function: &Function, link: u32, settings: &[VfSetting]) -> Result<()> {
-        let carrier = self.uplink(link)?.carrier;
+        let (carrier, deaf) = (self.uplink(link)?.carrier, self.deaf);
         let vf = self.function(function)?.settings.as_mut().ok_or_else(|| refused("EOPNOTSUPP"))?;
         let mut done = Ok(());
         for setting in settings {
@@ -159,7 +161,8 @@ impl Fake {
                 VfSetting::Link(_) => done = Err(refused("EOPNOTSUPP")),
                 VfSetting::Vlan(Some(tag)) if tag.service => done = Err(refused("EPROTONOSUPPORT")),
                 VfSetting::Rate(rate) if !carrier || rate.min > 0 => done = Err(refused("EINVAL")),
-                setting => vf.set(*setting),
+                setting if !deaf => vf.set(*setting),
+                _ => {}
             }
         }
         done

@@ -8,12 +8,13 @@ use std::time::Duration;
 use ringway_kernel::link::{Links, VfSetting};
 use ringway_kernel::stuck::{self, Call, Reach};
 use ringway_kernel::vdpa::{Handle, NewDevice, Vdpa};
-use ringway_kernel::{Error, Result, Root, inventory, module, pci, sriov, vdpa_bus, vfio};
+use ringway_kernel::{Error, Mac, Result, Root, inventory, module, pci, sriov, vdpa_bus, vfio};
 
 use crate::attachments;
 use crate::cards::{self, FunctionDriver};
 use crate::node::{Node, Observed};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
+use crate::wanted::Settings;
 
 /// A healthy call takes milliseconds; setting the number of VFs of a big card, seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -96,22 +97,8 @@ impl Node for Host {
             Step::SetVfSettings { function, link, settings } => {
                 set_vf(*link, function.index(), settings)
             }
-            Step::SetFunctionLink { function, mac, mtu } => {
-                let address = self.address(function)?;
-                let mut links = Links::open()?;
-                let link = links.of_device(&pci::dir(&root, address))?;
-                let link = link.ok_or_else(|| no_such(function, "no interface", "one here"))?;
-                mac.map_or(Ok(()), |mac| links.set_mac(link.index, mac))?;
-                mtu.map_or(Ok(()), |mtu| links.set_mtu(link.index, mtu))
-            }
-            Step::BindFunction { function, driver } => {
-                let (address, driver) = (self.address(function)?, *driver);
-                self.call(&address.to_string(), "bind", DEADLINE, move || match driver {
-                    FunctionDriver { name: vfio::DRIVER, .. } => vfio::bind(&root, address),
-                    FunctionDriver { name, pinned: true } => pci::bind(&root, address, name),
-                    FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
-                })
-            }
+            Step::SetFunctionLink { function, mac, mtu } => self.set_link(function, *mac, *mtu),
+            Step::BindFunction { function, driver } => self.bind(function, *driver),
             Step::ReleaseFunction { function, driver, only } => {
                 let address = self.address(function)?;
                 let (driver, only) = (driver.clone(), only.clone());
@@ -119,26 +106,7 @@ impl Node for Host {
                     pci::release(&root, address, driver.as_deref(), only.as_deref())
                 })
             }
-            Step::CreateVdpa { function, mac, settings } => {
-                let (name, management_device) = match function {
-                    Function::Vf { .. } => {
-                        let address = self.address(function)?;
-                        (vdpa_name(address), Handle::pci(address))
-                    }
-                    Function::Simulated { simulator, index } => {
-                        (simulated_name(simulator, *index), Handle::without_bus(simulator))
-                    }
-                };
-                let device = NewDevice {
-                    name: name.clone(),
-                    management_device,
-                    mac: *mac,
-                    mtu: settings.mtu,
-                    queue_pairs: settings.queue_pairs,
-                    features: settings.features,
-                };
-                self.genl(&name, "create vdpa device", move || Vdpa::require()?.create(&device))
-            }
+            Step::CreateVdpa { function, mac, settings } => self.create(function, *mac, settings),
             Step::BindVdpa { function, driver } => {
                 let (name, driver) = (self.device_name(function)?, *driver);
                 self.call(&name.clone(), "bind vdpa device", DEADLINE, move || {
@@ -150,6 +118,40 @@ impl Node for Host {
 }
 
 impl Host {
+    fn bind(&self, function: &Function, driver: FunctionDriver) -> Result<()> {
+        let (root, address) = (self.root.clone(), self.address(function)?);
+        self.call(&address.to_string(), "bind", DEADLINE, move || match driver {
+            FunctionDriver { name: vfio::DRIVER, .. } => vfio::bind(&root, address),
+            FunctionDriver { name, pinned: true } => pci::bind(&root, address, name),
+            FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
+        })
+    }
+
+    fn set_link(&self, function: &Function, mac: Option<Mac>, mtu: Option<u32>) -> Result<()> {
+        let mut links = Links::open()?;
+        let link = links.of_device(&pci::dir(&self.root, self.address(function)?))?;
+        let link = link.ok_or_else(|| no_such(function, "no interface", "one here"))?;
+        mac.map_or(Ok(()), |mac| links.set_mac(link.index, mac))?;
+        mtu.map_or(Ok(()), |mtu| links.set_mtu(link.index, mtu))
+    }
+
+    fn create(&self, function: &Function, mac: Option<Mac>, settings: &Settings) -> Result<()> {
+        let name = self.device_name(function)?;
+        let management_device = match function {
+            Function::Vf { .. } => Handle::pci(self.address(function)?),
+            Function::Simulated { simulator, .. } => Handle::without_bus(simulator),
+        };
+        let device = NewDevice {
+            name: name.clone(),
+            management_device,
+            mac,
+            mtu: settings.mtu,
+            queue_pairs: settings.queue_pairs,
+            features: settings.features,
+        };
+        self.genl(&name, "create vdpa device", move || Vdpa::require()?.create(&device))
+    }
+
     fn address(&self, function: &Function) -> Result<pci::Address> {
         let Function::Vf { pf, index } = function else {
             return Err(no_such(function, "a simulated device", "a VF"));

@@ -71,11 +71,11 @@ pub fn reconcile(
                 waits.push(why);
                 continue;
             }
-            if blocked.iter().any(|earlier| builds_on(planned, earlier)) {
-                waits.push("waits for an earlier step".to_owned());
-                continue;
-            }
-            let _locks = match gate(planned, &observed) {
+            let gate = match not_yet(planned, &plan, &blocked, &done) {
+                Some(why) => Gate::Wait(why.to_owned()),
+                None => gate(planned, &observed),
+            };
+            let _locks = match gate {
                 Gate::Go(locks) => locks,
                 Gate::Wait(why) => {
                     blocked.push(planned.clone());
@@ -145,6 +145,33 @@ fn failed(planned: &Planned, failures: &[(Planned, ringway_kernel::Error)]) -> O
     }
     let in_vain = failures.iter().any(|(failed, _)| builds_on(planned, failed));
     in_vain.then(|| "waits for a step that failed".to_owned())
+}
+
+/// What keeps a step from being done, whoever holds what.
+fn not_yet(
+    planned: &Planned,
+    plan: &Plan,
+    blocked: &[Planned],
+    done: &[Planned],
+) -> Option<&'static str> {
+    if blocked.iter().any(|earlier| builds_on(planned, earlier)) {
+        return Some("waits for an earlier step");
+    }
+    set_in_vain(planned, plan, done)
+        .then_some("was done, and the driver still tells something else")
+}
+
+/// Whether what a step sets, or is to be done for, was set before in this round and is planned again: a
+/// driver that says yes and does nothing would be told for ever.
+fn set_in_vain(planned: &Planned, plan: &Plan, done: &[Planned]) -> bool {
+    let sets =
+        |step: &Step| matches!(step, Step::SetVfSettings { .. } | Step::SetFunctionLink { .. });
+    let again = |other: &Planned| {
+        let own = other.parent == planned.parent && other.function == planned.function;
+        own && sets(&other.step) && done.iter().any(|done| done.step == other.step)
+    };
+    let about = sets(&planned.step) || matches!(planned.step, Step::UnbindFunction { .. });
+    about && plan.steps.iter().any(again)
 }
 
 /// Whether a step makes sense only after an earlier one of the same plan.

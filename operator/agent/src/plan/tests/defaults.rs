@@ -323,3 +323,19 @@ fn any_functions_are_put_back_to_what_they_were() {
         assert_eq!(before, Before::default(), "seed {seed}");
     }
 }
+
+#[test]
+fn a_driver_that_says_yes_and_sets_nothing_is_told_once_more_and_no_more() {
+    let (mut fake, mut before) = (Fake::igb(), Before::default());
+    fake.deaf = true;
+    let wish = with(Attach::Netdev, everything());
+    let go = |_: &Planned, _: &crate::node::Observed| Gate::Go(vec![]);
+    let report = reconcile("node1", &mut fake, &wish, &mut before, |_| Ok(()), go).unwrap();
+    let left: Vec<_> = report.waits.iter().map(String::as_str).collect();
+    let told = "was done, and the driver still tells something else";
+    let rest = "waits for an earlier step";
+    assert_eq!(left, [told, rest, rest].repeat(2), "{:?}", report.plan);
+    assert_eq!(fake.card().functions[0].driver.as_deref(), Some("igbvf"), "it is not left alone");
+    fake.deaf = false;
+    converge(&wish, &mut fake, &mut before);
+}
