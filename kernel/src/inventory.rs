@@ -17,6 +17,7 @@ use crate::{
     chardev::CharDevice,
     error::Result,
     features::Features,
+    link::Vf,
     mac::Mac,
     pci::{Address, Ids},
     root::Root,
@@ -89,6 +90,9 @@ pub struct VirtualFunction {
     pub iommu_group: Option<u32>,
     /// The other functions in that group, without bridges.
     pub iommu_sharers: Vec<Address>,
+    /// What the PF's driver does for it: address, VLAN, rates, guards. `None` where the driver tells
+    /// nothing, and while the PF's interface is in another network namespace.
+    pub settings: Option<Vf>,
     /// The driver of its virtio device, where virtio-pci made one.
     pub virtio_driver: Option<String>,
     /// What vfio-pci made of it.
@@ -163,7 +167,7 @@ pub struct Netdev {
 /// Call from the network namespace that sysfs was mounted in, which must be the first for vDPA, and
 /// once at a time in a process: a second call finds the vdpa family [`VdpaFamily::Unknown`].
 pub fn observe(root: &Root, stuck: &Path) -> Result<Inventory> {
-    assemble(root, Netlink::read(stuck)?)
+    assemble(root, Netlink::read(root, stuck)?)
 }
 
 /// Puts a tree of sysfs and given netlink values together.

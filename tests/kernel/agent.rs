@@ -27,6 +27,14 @@ impl Agent {
             .concat()
     }
 
+    /// Writes a file of another of Ringway's processes; says where it is.
+    pub(crate) fn write_state(&self, name: &str, content: &str) -> std::path::PathBuf {
+        let path = self.dir.path().join("state").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
     fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }

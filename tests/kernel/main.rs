@@ -10,6 +10,7 @@ mod attach;
 mod capabilities;
 mod cni;
 mod constants;
+mod defaults;
 mod faults;
 mod link;
 mod module;

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ringway_kernel::link::{Links, VfSetting};
 use ringway_kernel::monitor::{Change, Monitor};
 use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
@@ -87,6 +88,27 @@ fn an_mtu_is_said_of_a_card_and_not_of_a_pods_interface() {
     });
     ip(&format!("link set {uplink} mtu 1500"));
     assert!(!heard.borrow().iter().any(|change| change.contains("veth")), "{VIRTIO}: {heard:?}");
+}
+
+/// While the PF's link is up (netdev_state_change, net/core/dev.c), as the agent keeps it.
+#[test]
+fn a_setting_of_a_function_is_said_of_its_card() {
+    let node = Node::at_rest();
+    sriov::set_drivers_autoprobe(&node.root, node.igb, false).unwrap();
+    sriov::set_numvfs(&node.root, node.igb, 1).unwrap();
+    let mut links = Links::open().unwrap();
+    let dir = pci::dir(&node.root, node.igb);
+    let uplink = |links: &mut Links| links.of_device(&dir).unwrap().unwrap();
+    let index = uplink(&mut links).index;
+    links.set_up(index).unwrap();
+    let start = Instant::now();
+    while !uplink(&mut links).carrier {
+        assert!(start.elapsed() < Duration::from_secs(120), "the igb card has no carrier");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let changes = listen();
+    links.set_vf(index, 0, VfSetting::SpoofCheck(false)).unwrap();
+    until(&changes, |change| *change == Change::Link(index));
 }
 
 #[test]

@@ -32,9 +32,14 @@ fn parent(
     if !ids.is_network() {
         return Ok(None);
     }
+    let netdevs = seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?);
+    let told = first_link(&netdevs).and_then(|link| netlink.vfs.get(&link));
     let mut functions = Vec::new();
     for vf in sriov::functions(root, address)? {
-        functions.extend(unless_gone(function(root, netlink, devices, vf))?);
+        let settings = told.and_then(|told| told.iter().find(|told| told.index == vf.index));
+        let function = unless_gone(function(root, netlink, devices, vf))?;
+        let settings = settings.copied();
+        functions.extend(function.map(|found| VirtualFunction { settings, ..found }));
     }
     Ok(Some(Parent {
         address,
@@ -42,7 +47,7 @@ fn parent(
         driver: pci::driver(root, address)?,
         numa: pci::numa_node(root, address)?,
         iommu_group: pci::iommu_group(root, address)?,
-        netdevs: seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?),
+        netdevs,
         totalvfs,
         numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
         drivers_autoprobe: sriov::drivers_autoprobe(root, address)?,
@@ -81,12 +86,34 @@ fn function(
         driver: pci::driver(root, address)?,
         iommu_group: pci::iommu_group(root, address)?,
         iommu_sharers: pci::iommu_sharers(root, address)?,
+        settings: None,
         virtio_driver,
         vfio: vfio::of(root, address)?,
         netdevs,
         management_device,
         vdpa,
     })
+}
+
+/// The links that VFs are asked of: the first of each PF that has any.
+pub(super) fn links_with_vfs(root: &Root, netlink: &Netlink) -> Result<Vec<u32>> {
+    let mut links = Vec::new();
+    for address in pci::list(root)? {
+        links.extend(unless_gone(link_with_vfs(root, netlink, address))?.flatten());
+    }
+    Ok(links)
+}
+
+fn link_with_vfs(root: &Root, netlink: &Netlink, pf: Address) -> Result<Option<u32>> {
+    let can_have = sriov::totalvfs(root, pf)?.is_some_and(|total| total > 0);
+    if !can_have || sriov::functions(root, pf)?.is_empty() {
+        return Ok(None);
+    }
+    Ok(first_link(&seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, pf))?)))
+}
+
+fn first_link(netdevs: &[Netdev]) -> Option<u32> {
+    netdevs.first().and_then(|netdev| netdev.index)
 }
 
 fn seen(netlink: &Netlink, netdevs: &[(String, Option<u32>)]) -> Vec<Netdev> {

@@ -1,6 +1,7 @@
 //! What netlink says, read in one go so that the rest is a function of values.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     sync::mpsc,
@@ -10,9 +11,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::functions;
 use crate::{
     error::{Error, Result, errno},
-    link::{Address, DefaultRoute, Link, Links},
+    link::{Address, DefaultRoute, Link, Links, Vf},
+    root::Root,
     stuck::{self, Reach},
     vdpa::{Config, Device, ManagementDevice, NET, Vdpa},
 };
@@ -42,6 +45,8 @@ pub struct Netlink {
     pub addresses: Vec<Address>,
     /// The default routes by them.
     pub default_routes: Vec<DefaultRoute>,
+    /// What the drivers of PFs tell of their VFs, by the ifindex of the PF's link.
+    pub vfs: BTreeMap<u32, Vec<Vf>>,
     /// Whether the following come from the vdpa family.
     pub vdpa_family: VdpaFamily,
     /// What makes vDPA devices.
@@ -59,6 +64,7 @@ impl Default for Netlink {
             links: Vec::new(),
             addresses: Vec::new(),
             default_routes: Vec::new(),
+            vfs: BTreeMap::new(),
             vdpa_family: VdpaFamily::Absent,
             management_devices: Vec::new(),
             vdpa_devices: Vec::new(),
@@ -69,7 +75,7 @@ impl Default for Netlink {
 
 impl Netlink {
     /// Asks the kernel, but the vdpa family only if no marker in `stuck` is live.
-    pub(super) fn read(stuck: &Path) -> Result<Self> {
+    pub(super) fn read(root: &Root, stuck: &Path) -> Result<Self> {
         let mut links = Links::open()?;
         let mut netlink = Self {
             links: links.list()?,
@@ -77,6 +83,8 @@ impl Netlink {
             default_routes: links.default_routes()?,
             ..Self::default()
         };
+        let with_vfs = functions::links_with_vfs(root, &netlink)?;
+        netlink.ask_of_vfs(&mut links, &with_vfs);
         match read_vdpa(stuck) {
             Ok(Some(vdpa)) => {
                 netlink.vdpa_family = VdpaFamily::Present;
@@ -94,6 +102,23 @@ impl Netlink {
             Err(error) => return Err(error),
         }
         Ok(netlink)
+    }
+
+    /// One question for each PF that has VFs. What is no Ethernet link has no MAC, and of its VFs
+    /// nothing is asked: some kernels do not reserve room for what they tell of InfiniBand.
+    fn ask_of_vfs(&mut self, links: &mut Links, of: &[u32]) {
+        let ethernet = |index: &&u32| {
+            self.links.iter().any(|link| link.index == **index && link.mac.is_some())
+        };
+        let asked: Vec<u32> = of.iter().filter(ethernet).copied().collect();
+        for index in asked {
+            match links.vfs(index) {
+                Ok(vfs) => _ = self.vfs.insert(index, vfs),
+                // it went away since it was listed
+                Err(error) if error.is_missing() => {}
+                Err(error) => self.notes.push(format!("settings of VFs are not known: {error}")),
+            }
+        }
     }
 }
 

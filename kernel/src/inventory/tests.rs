@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     IpPrefix,
-    link::{Address as LinkAddress, DefaultRoute, Link},
+    link::{Address as LinkAddress, DefaultRoute, Link, VfTag},
     testing::Tree,
     vdpa::{Classes, Config, Device, NET},
 };
@@ -120,6 +120,25 @@ fn a_card_with_its_functions() {
 
     assert_eq!(fourth.vfio.as_ref().unwrap().group.minor, 2);
     assert_eq!((&third.vfio, &fourth.virtio_driver), (&None, &None));
+}
+
+#[test]
+fn settings_are_those_that_the_pfs_driver_tells() {
+    let tree = Tree::new(CARD);
+    let vlan = Some(VfTag { id: 100, qos: 3, service: false });
+    let told = Vf { index: 2, vlan, spoof_check: Some(true), ..Vf::default() };
+    // of another link; of a VF that has gone; of one that is there
+    let vfs = [(3, vec![Vf::default()]), (1, vec![Vf { index: 9, ..Vf::default() }, told])].into();
+    let inventory = assemble(&tree.root(), Netlink { vfs, ..netlink() }).unwrap();
+    let settings = inventory.parents[0].functions.iter().map(|function| function.settings);
+    assert_eq!(settings.collect::<Vec<_>>(), [None, None, Some(told), None]);
+    let json = serde_json::to_value(inventory.parents[0].functions[2].settings).unwrap();
+    let expected = serde_json::json!({"index": 2, "mac": null, "rate": {"min": 0, "max": 0},
+        "vlan": {"id": 100, "qos": 3, "service": false}, "spoof_check": true, "trust": null,
+        "link": "Auto"});
+    assert_eq!(json, expected);
+    // the disk has no VFs, and the simulator no PF
+    assert_eq!(functions::links_with_vfs(&tree.root(), &netlink()).unwrap(), [1]);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! One setting per request, so that an error names the one that the driver cannot do. Drivers
 //! without `ndo_get_vf_config`, such as virtio's, tell nothing and take nothing (`EOPNOTSUPP`).
 
+use std::fmt;
+
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
@@ -93,7 +95,8 @@ pub enum VfLink {
 }
 
 /// One thing to set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum VfSetting {
     /// The address; zero takes it back.
     Mac(Mac),
@@ -110,6 +113,11 @@ pub enum VfSetting {
 }
 
 impl VfSetting {
+    /// Whether both set the same thing, be it to another value.
+    pub fn same_kind(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
     /// What an error calls it.
     fn op(self) -> &'static str {
         match self {
@@ -119,6 +127,54 @@ impl VfSetting {
             Self::SpoofCheck(_) => "set the spoof check of a VF of link",
             Self::Trust(_) => "set the trust of a VF of link",
             Self::Link(_) => "set the link state of a VF of link",
+        }
+    }
+}
+
+impl fmt::Display for VfSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let switch = |on: bool| if on { "on" } else { "off" };
+        match self {
+            Self::Mac(mac) if mac.0 == [0; 6] => f.write_str("no MAC"),
+            Self::Mac(mac) => write!(f, "MAC {mac}"),
+            Self::Vlan(None) => f.write_str("no VLAN"),
+            Self::Vlan(Some(VfTag { id, qos, service })) => {
+                let protocol = if *service { "802.1ad" } else { "802.1q" };
+                write!(f, "VLAN {id} ({protocol}, qos {qos})")
+            }
+            Self::Rate(VfTxRate { min, max }) => write!(f, "rates {min} to {max} Mbit/s"),
+            Self::SpoofCheck(on) => write!(f, "spoof check {}", switch(*on)),
+            Self::Trust(on) => write!(f, "trust {}", switch(*on)),
+            Self::Link(VfLink::Auto) => f.write_str("link state auto"),
+            Self::Link(VfLink::Enable) => f.write_str("link state enable"),
+            Self::Link(VfLink::Disable) => f.write_str("link state disable"),
+        }
+    }
+}
+
+impl Vf {
+    /// What a setting of this kind is now, as what would set it so; `None` where the driver does not
+    /// tell.
+    pub fn now(&self, kind: VfSetting) -> Option<VfSetting> {
+        match kind {
+            VfSetting::Mac(_) => Some(VfSetting::Mac(self.mac.unwrap_or(Mac([0; 6])))),
+            VfSetting::Vlan(_) => Some(VfSetting::Vlan(self.vlan)),
+            VfSetting::Rate(_) => Some(VfSetting::Rate(self.rate)),
+            VfSetting::SpoofCheck(_) => self.spoof_check.map(VfSetting::SpoofCheck),
+            VfSetting::Trust(_) => self.trust.map(VfSetting::Trust),
+            VfSetting::Link(_) => Some(VfSetting::Link(self.link)),
+        }
+    }
+
+    /// What it is once that is set.
+    pub fn set(&mut self, setting: VfSetting) {
+        match setting {
+            VfSetting::Mac(mac) => self.mac = Some(mac).filter(|mac| mac.0 != [0; 6]),
+            VfSetting::Vlan(tag) => self.vlan = tag,
+            VfSetting::Rate(rate) => self.rate = rate,
+            VfSetting::SpoofCheck(on) => self.spoof_check = Some(on),
+            VfSetting::Trust(on) => self.trust = Some(on),
+            VfSetting::Link(link) => self.link = link,
         }
     }
 }

@@ -50,6 +50,9 @@ fn news_of_hardware_ends_the_wait_and_other_news_does_not() {
     assert_eq!(monitor.wait().unwrap(), Change::Device(vdpa.into()));
     say(&link, &newlink(9, &[4]));
     assert_eq!(monitor.wait().unwrap(), Change::Link(9));
+    // IFLA_NUM_VF and IFLA_VFINFO_LIST: a setting of a VF is told with its PF
+    say(&link, &newlink(5, &[21, 22]));
+    assert_eq!(monitor.wait().unwrap(), Change::Link(5));
 }
 
 #[test]

@@ -10,11 +10,14 @@ use ringway_node::atomic;
 use serde::{Deserialize, Serialize};
 
 use ringway_kernel::inventory::{Parent, VirtualFunction};
+use ringway_kernel::link::VfSetting;
 
 use crate::node::Observed;
 use crate::plan::card;
 use crate::step::Function;
 use crate::wanted::ParentName;
+
+mod settings;
 
 /// Far more than a node can have.
 const MAX_SIZE: u64 = 4 << 20;
@@ -63,6 +66,17 @@ pub struct ParentBefore {
     /// The `driver_override` of those functions that had one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<u32, String>,
+    /// What the card's driver was told to do for its functions before we first told it something
+    /// else, by index, and just that. They too are of the functions that exist.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<u32, Vec<VfSetting>>,
+    /// The MTU of functions' own interfaces before we first set another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mtus: BTreeMap<u32, u32>,
+    /// What the driver was told of the functions that the card had, once we have changed their
+    /// number: all of it but the address, which may be one that the function itself had chosen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced_settings: BTreeMap<u32, Vec<VfSetting>>,
 }
 
 /// A function before our first change.
@@ -92,8 +106,21 @@ impl ParentBefore {
         Some(FunctionBefore { driver: driver.as_deref(), only })
     }
 
+    /// Drops what is on record of functions that are gone; says whether there was anything.
+    pub(crate) fn forget_functions(&mut self) -> bool {
+        let known = (self.functions.len(), self.settings.len(), self.mtus.len());
+        self.functions.clear();
+        self.settings.clear();
+        self.mtus.clear();
+        known != (0, 0, 0)
+    }
+
     /// Notes that the functions that there are go.
     fn note_count(&mut self, parent: &Parent) {
+        if self.replaced.is_none() {
+            let settings = parent.functions.iter().map(|f| (f.index, self.whole_settings(f)));
+            self.replaced_settings = settings.filter(|(_, whole)| !whole.is_empty()).collect();
+        }
         let noted = std::mem::take(&mut self.functions);
         let was = |function: &VirtualFunction| {
             let driver = noted.get(&function.index).unwrap_or(&function.driver);
@@ -196,5 +223,6 @@ mod tests {
         assert_eq!(parent.first(0), Some(virtio));
         assert_eq!(parent.first(1), Some(FunctionBefore { driver: None, only: None }));
         assert_eq!(parent.first(2), None);
+        assert!(!parent.has_settings() && parent.mtus.is_empty());
     }
 }

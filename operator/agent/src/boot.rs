@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ringway_kernel::Root;
-use ringway_node::lock::Locks;
 
 use crate::args::Boot;
 use crate::before::Before;
@@ -58,13 +57,13 @@ pub fn boot(node: &mut impl Node, root: &Root, mut files: Files, args: &Boot) ->
     wait_for_cards(node, &wanted, deadline.min(Instant::now() + APPEAR))?;
     let given = given_out(&files.shared.locks)?;
     let mut before = Before::read(&files.shared.before)?;
-    let (locks, mut draining) = (Locks::at(&files.shared.locks), Draining::default());
+    let mut draining = Draining::default();
     let gate = |planned: &Planned, observed: &Observed| {
         if Instant::now() >= deadline {
             return Gate::Wait("the time for it at boot is over".to_owned());
         }
         match may_disturb(planned, &given, &args.kubelet_dir) {
-            Ok(()) => local::gate(root, &locks, &mut draining, planned, observed),
+            Ok(()) => local::gate(root, &files.shared, &mut draining, planned, observed),
             Err(why) => Gate::Wait(why),
         }
     };
@@ -127,6 +126,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use ringway_kernel::testing::Tree;
+    use ringway_node::lock::Locks;
 
     use super::*;
     use crate::fake::{Fake, pf};

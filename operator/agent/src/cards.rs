@@ -7,6 +7,10 @@ use ringway_kernel::inventory::{Parent, VirtualFunction};
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 
+pub use self::vf::{Ability, VF_SETTABLE, VfSettable, vf_settable};
+
+mod vf;
+
 /// How the functions of cards with one PF driver reach their users.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Card {

@@ -21,7 +21,11 @@ pub fn run() -> Result<()> {
     log_to_stderr(args.log_format);
     let paths = &args.paths;
     let root = Root::new("/").with_sys(&paths.sys).with_modules(&paths.modules);
-    let mut host = Host { root: root.clone(), stuck: paths.run_dir.join("stuck") };
+    let mut host = Host {
+        root: root.clone(),
+        stuck: paths.run_dir.join("stuck"),
+        attachments: paths.state_dir.join("attachments"),
+    };
     let files =
         |node: &str| Files::below(node, &paths.state_dir, &paths.run_dir, &paths.udev_rules_dir);
     match &args.verb {

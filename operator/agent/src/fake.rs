@@ -9,6 +9,7 @@ use ringway_kernel::features::Features;
 use ringway_kernel::inventory::{
     Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
 };
+use ringway_kernel::link::{Vf, VfSetting};
 use ringway_kernel::pci::{Address, Ids};
 use ringway_kernel::sriov::Layout;
 use ringway_kernel::testing::Tree;
@@ -31,6 +32,8 @@ pub(crate) struct Fake {
     pub(crate) done: Vec<Step>,
     /// The only driver that may bind a function, by its card and index.
     pub(crate) overrides: BTreeMap<(Address, u32), String>,
+    /// Whether the drivers of PFs say yes and set nothing.
+    pub(crate) deaf: bool,
     /// Modules that are not installed.
     pub(crate) absent: Vec<&'static str>,
 }
@@ -49,8 +52,13 @@ impl Fake {
             vdpa_family: VdpaFamily::Absent,
             notes: vec![],
         };
-        let observed = Observed { inventory, modules: BTreeSet::new(), vdpa_autoprobe: None };
-        Self { observed, done: vec![], overrides: BTreeMap::new(), absent: vec![] }
+        let observed = Observed {
+            inventory,
+            modules: BTreeSet::new(),
+            vdpa_autoprobe: None,
+            attached: Ok(BTreeMap::new()),
+        };
+        Self { observed, done: vec![], overrides: BTreeMap::new(), deaf: false, absent: vec![] }
     }
 
     /// The same with functions that no driver has.
@@ -141,6 +149,23 @@ impl Fake {
         }
         drive(function, driver);
         Ok(())
+    }
+
+    /// The PF's driver is told something, as igb takes it.
+    fn set_vf(&mut self, function: &Function, link: u32, settings: &[VfSetting]) -> Result<()> {
+        let (carrier, deaf) = (self.uplink(link)?.carrier, self.deaf);
+        let vf = self.function(function)?.settings.as_mut().ok_or_else(|| refused("EOPNOTSUPP"))?;
+        let mut done = Ok(());
+        for setting in settings {
+            match setting {
+                VfSetting::Link(_) => done = Err(refused("EOPNOTSUPP")),
+                VfSetting::Vlan(Some(tag)) if tag.service => done = Err(refused("EPROTONOSUPPORT")),
+                VfSetting::Rate(rate) if !carrier || rate.min > 0 => done = Err(refused("EINVAL")),
+                setting if !deaf => vf.set(*setting),
+                _ => {}
+            }
+        }
+        done
     }
 
     fn create(&mut self, function: &Function) -> Result<()> {
@@ -242,6 +267,16 @@ impl Node for Fake {
             Step::SetVdpaAutoprobe { on } => self.observed.vdpa_autoprobe = Some(*on),
             Step::UnbindVdpa { name } => self.bind(name, None)?,
             Step::DeleteVdpa { name } => self.delete(name)?,
+            Step::UnbindFunction { function } => self.rebind(function, None)?,
+            Step::SetVfSettings { function, link, settings } => {
+                self.set_vf(function, *link, settings)?;
+            }
+            Step::SetFunctionLink { function, mac, mtu } => {
+                let netdev = self.function(function)?.netdevs.first_mut();
+                let netdev = netdev.ok_or_else(|| refused("no interface"))?;
+                netdev.mac = mac.or(netdev.mac);
+                netdev.mtu = mtu.unwrap_or(netdev.mtu);
+            }
             Step::BindFunction { function, driver } => {
                 self.rebind(function, Some(driver.name))?;
                 self.pin(function, driver.pinned.then(|| driver.name.to_owned()));
@@ -289,7 +324,7 @@ pub(crate) fn igb_card(address: Address) -> Parent {
         address,
         ids: Ids { vendor: 0x8086, device: 0x10c9, class: 0x02_0000 },
         driver: Some("igb".into()),
-        netdevs: vec![netdev("enp2s0f0", 4)],
+        netdevs: vec![Netdev { carrier: true, ..netdev("enp2s0f0", 4) }],
         ..virtio_card()
     }
 }
@@ -300,6 +335,7 @@ fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction 
         index,
         address: format!("{}{}", pf.trim_end_matches('0'), index + 1).parse().unwrap(),
         ids: card.ids,
+        settings: (card.driver.as_deref() == Some("igb")).then(|| fresh_vf(index)),
         driver: None,
         iommu_group: Some(index),
         iommu_sharers: vec![],
@@ -313,13 +349,24 @@ fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction 
     function
 }
 
+/// What igb does for a VF that nobody has told it of.
+pub(crate) fn fresh_vf(index: u32) -> Vf {
+    Vf { index, spoof_check: Some(true), trust: Some(false), ..Vf::default() }
+}
+
 /// What a driver makes of a function.
 pub(crate) fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
     let index = function.index;
     function.driver = driver.map(str::to_owned);
     function.virtio_driver = (driver == Some("virtio-pci")).then(|| "virtio_net".to_owned());
     let makes_one = driver.and_then(cards::netdev).is_some();
-    function.netdevs = if makes_one { vec![netdev("eth7", 20 + index)] } else { vec![] };
+    let mut made = netdev("eth7", 20 + index);
+    // read once, as the driver takes the function; without one it tells the PF's its own
+    if let Some(settings) = function.settings.as_mut().filter(|_| makes_one) {
+        made.mac = settings.mac.or(made.mac);
+        settings.mac = made.mac;
+    }
+    function.netdevs = if makes_one { vec![made] } else { vec![] };
     function.vfio = (driver == Some(vfio::DRIVER)).then(|| vfio(index));
 }
 

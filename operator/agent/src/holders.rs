@@ -12,20 +12,35 @@ use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 
+use crate::attachments;
 use crate::cards;
 use crate::node::Observed;
 use crate::plan::Planned;
+use crate::step::Step;
 
 /// Users by device id, in words.
 pub type Holders = BTreeMap<String, String>;
 
 /// Users of devices at the moment that a step is about to be done; nobody is looked for if it
 /// disturbs none.
-pub fn in_the_way(root: &Root, planned: &Planned, observed: &Observed) -> Holders {
-    match planned.disturbs.is_empty() {
-        true => Holders::new(),
-        false => of_kernel(root, &observed.inventory),
+///
+/// `records` is the directory of the CNI plugin's: who is attached owns what the function is set to,
+/// and may have become so since the node was looked at.
+pub fn in_the_way(root: &Root, records: &Path, planned: &Planned, observed: &Observed) -> Holders {
+    if planned.disturbs.is_empty() {
+        return Holders::new();
     }
+    let mut holders = of_kernel(root, &observed.inventory);
+    if let Step::SetVfSettings { .. } | Step::SetFunctionLink { .. } = planned.step {
+        match attachments::read(root, records) {
+            Ok(attached) => holders.extend(attached),
+            Err(why) => {
+                let why = format!("whether it is attached is not known: {why}");
+                holders.extend(planned.disturbs.iter().map(|id| (id.to_string(), why.clone())));
+            }
+        }
+    }
+    holders
 }
 
 /// What is said of an interface that cannot be seen here.
@@ -139,7 +154,7 @@ mod tests {
     use crate::fake::Fake;
     use crate::node::Node as _;
     use crate::plan::Attach;
-    use crate::step::{Function, Step};
+    use crate::step::Function;
 
     fn with(driver: Driver) -> Inventory {
         let mut fake = Fake::new();
@@ -191,6 +206,31 @@ mod tests {
         function.driver = None;
         function.vfio = None;
         assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
+    }
+
+    #[test]
+    fn who_became_attached_since_the_look_is_in_the_way_of_settings_alone() {
+        let tree = ringway_kernel::testing::Tree::new("");
+        tree.write("proc/sys/kernel/random/boot_id", "b\n");
+        let record = r#"{"containerId": "c1", "ifname": "net1", "bootId": "b", "phase": "attaching",
+                         "device": "0000:01:00.1"}"#;
+        tree.write("attachments/c1:net1.json", record);
+        let (records, fake) = (tree.path("attachments"), Fake::igb());
+        let function = || Function::Vf { pf: crate::fake::pf(), index: 0 };
+        let of = |step, disturbs: &[&str]| {
+            let disturbs = disturbs.iter().map(|id| id.parse().unwrap()).collect();
+            let parent = function().parent();
+            let planned = Planned { step, parent, function: Some(0), disturbs };
+            in_the_way(&tree.root(), &records, &planned, &fake.observed)
+        };
+        let set = || Step::SetVfSettings { function: function(), link: 4, settings: vec![] };
+        let (one, other) = (["0000:01:00.1"], ["0000:01:00.2"]);
+        assert_eq!(of(set(), &one)["0000:01:00.1"], "attached to c1 as net1");
+        assert_eq!(of(set(), &[]), Holders::new());
+        assert_eq!(of(Step::UnbindFunction { function: function() }, &one), Holders::new());
+        tree.write("attachments/c2:net1.json", "{");
+        let why = &of(set(), &other)["0000:01:00.2"];
+        assert!(why.starts_with("whether it is attached is not known: parse"), "{why}");
     }
 
     #[test]

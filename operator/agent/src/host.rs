@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ringway_kernel::link::Links;
+use ringway_kernel::link::{Links, VfSetting};
 use ringway_kernel::stuck::{self, Call, Reach};
 use ringway_kernel::vdpa::{Handle, NewDevice, Vdpa};
-use ringway_kernel::{Error, Result, Root, inventory, module, pci, sriov, vdpa_bus, vfio};
+use ringway_kernel::{Error, Mac, Result, Root, inventory, module, pci, sriov, vdpa_bus, vfio};
 
+use crate::attachments;
 use crate::cards::{self, FunctionDriver};
 use crate::node::{Node, Observed};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
+use crate::wanted::Settings;
 
 /// A healthy call takes milliseconds; setting the number of VFs of a big card, seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,6 +28,8 @@ pub struct Host {
     pub root: Root,
     /// The directory of markers of calls that have not come back.
     pub stuck: PathBuf,
+    /// The directory of the CNI plugin's records.
+    pub attachments: PathBuf,
 }
 
 impl Node for Host {
@@ -38,7 +42,9 @@ impl Node for Host {
             Err(error) => return Err(error),
         };
         let inventory = inventory::observe(&self.root, &self.stuck)?;
-        Ok(Observed { inventory, modules, vdpa_autoprobe })
+        // after the inventory: a record is there before what it is of changes
+        let attached = attachments::read(&self.root, &self.attachments);
+        Ok(Observed { inventory, modules, vdpa_autoprobe, attached })
     }
 
     fn overrides(&mut self, pf: pci::Address) -> Result<BTreeMap<u32, String>> {
@@ -82,14 +88,17 @@ impl Node for Host {
                 let deleted = name.clone();
                 self.genl(name, "delete vdpa device", move || Vdpa::require()?.delete(&deleted))
             }
-            Step::BindFunction { function, driver } => {
-                let (address, driver) = (self.address(function)?, *driver);
-                self.call(&address.to_string(), "bind", DEADLINE, move || match driver {
-                    FunctionDriver { name: vfio::DRIVER, .. } => vfio::bind(&root, address),
-                    FunctionDriver { name, pinned: true } => pci::bind(&root, address, name),
-                    FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
+            Step::UnbindFunction { function } => {
+                let address = self.address(function)?;
+                self.call(&address.to_string(), "unbind", DEADLINE, move || {
+                    pci::unbind(&root, address)
                 })
             }
+            Step::SetVfSettings { function, link, settings } => {
+                set_vf(*link, function.index(), settings)
+            }
+            Step::SetFunctionLink { function, mac, mtu } => self.set_link(function, *mac, *mtu),
+            Step::BindFunction { function, driver } => self.bind(function, *driver),
             Step::ReleaseFunction { function, driver, only } => {
                 let address = self.address(function)?;
                 let (driver, only) = (driver.clone(), only.clone());
@@ -97,26 +106,7 @@ impl Node for Host {
                     pci::release(&root, address, driver.as_deref(), only.as_deref())
                 })
             }
-            Step::CreateVdpa { function, mac, settings } => {
-                let (name, management_device) = match function {
-                    Function::Vf { .. } => {
-                        let address = self.address(function)?;
-                        (vdpa_name(address), Handle::pci(address))
-                    }
-                    Function::Simulated { simulator, index } => {
-                        (simulated_name(simulator, *index), Handle::without_bus(simulator))
-                    }
-                };
-                let device = NewDevice {
-                    name: name.clone(),
-                    management_device,
-                    mac: *mac,
-                    mtu: settings.mtu,
-                    queue_pairs: settings.queue_pairs,
-                    features: settings.features,
-                };
-                self.genl(&name, "create vdpa device", move || Vdpa::require()?.create(&device))
-            }
+            Step::CreateVdpa { function, mac, settings } => self.create(function, *mac, settings),
             Step::BindVdpa { function, driver } => {
                 let (name, driver) = (self.device_name(function)?, *driver);
                 self.call(&name.clone(), "bind vdpa device", DEADLINE, move || {
@@ -128,6 +118,40 @@ impl Node for Host {
 }
 
 impl Host {
+    fn bind(&self, function: &Function, driver: FunctionDriver) -> Result<()> {
+        let (root, address) = (self.root.clone(), self.address(function)?);
+        self.call(&address.to_string(), "bind", DEADLINE, move || match driver {
+            FunctionDriver { name: vfio::DRIVER, .. } => vfio::bind(&root, address),
+            FunctionDriver { name, pinned: true } => pci::bind(&root, address, name),
+            FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
+        })
+    }
+
+    fn set_link(&self, function: &Function, mac: Option<Mac>, mtu: Option<u32>) -> Result<()> {
+        let mut links = Links::open()?;
+        let link = links.of_device(&pci::dir(&self.root, self.address(function)?))?;
+        let link = link.ok_or_else(|| no_such(function, "no interface", "one here"))?;
+        mac.map_or(Ok(()), |mac| links.set_mac(link.index, mac))?;
+        mtu.map_or(Ok(()), |mtu| links.set_mtu(link.index, mtu))
+    }
+
+    fn create(&self, function: &Function, mac: Option<Mac>, settings: &Settings) -> Result<()> {
+        let name = self.device_name(function)?;
+        let management_device = match function {
+            Function::Vf { .. } => Handle::pci(self.address(function)?),
+            Function::Simulated { simulator, .. } => Handle::without_bus(simulator),
+        };
+        let device = NewDevice {
+            name: name.clone(),
+            management_device,
+            mac,
+            mtu: settings.mtu,
+            queue_pairs: settings.queue_pairs,
+            features: settings.features,
+        };
+        self.genl(&name, "create vdpa device", move || Vdpa::require()?.create(&device))
+    }
+
     fn address(&self, function: &Function) -> Result<pci::Address> {
         let Function::Vf { pf, index } = function else {
             return Err(no_such(function, "a simulated device", "a VF"));
@@ -167,6 +191,13 @@ impl Host {
         let call = Call { dir: &self.stuck, device, op, reach, deadline: DEADLINE };
         stuck::run(&self.root, call, work)
     }
+}
+
+/// Sets everything that can be set, and tells the first thing that cannot.
+fn set_vf(link: u32, vf: u32, settings: &[VfSetting]) -> Result<()> {
+    let mut links = Links::open()?;
+    let set = |done: Result<()>, setting: &VfSetting| done.and(links.set_vf(link, vf, *setting));
+    settings.iter().fold(Ok(()), set)
 }
 
 fn no_such(function: &Function, found: &str, expected: &str) -> Error {

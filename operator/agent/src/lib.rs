@@ -11,6 +11,7 @@
 //! to what it was before anything was.
 
 pub mod args;
+pub mod attachments;
 pub mod before;
 pub mod boot;
 pub mod cards;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use ringway_api::NodeDevicesSpec;
 use ringway_kernel::Root;
 use ringway_node::lock::Locks;
+use ringway_node::paths::Paths;
 use rustix::fs::FlockOperation;
 use serde::Deserialize;
 
@@ -58,14 +59,14 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let wanted = Wanted::of(&read(file)?);
     let _alone = alone(files)?;
     let mut before = Before::read(&files.shared.before)?;
-    let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
+    let root = host.root.clone();
     let save = |before: &Before| before.write(&files.shared.before);
     let mut draining = Draining::default();
     let last = files.last_pools().ok().flatten();
     let last = last.as_ref();
     let gate = |planned: &Planned, observed: &Observed| {
         files.keep_managers_off(udev::rules(&wanted, observed, last).as_deref());
-        gate(&root, &locks, &mut draining, planned, observed)
+        gate(&root, &files.shared, &mut draining, planned, observed)
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     if let Some(pools) = offer::pools(&files.node, &wanted, &report, &Default::default(), last) {
@@ -79,13 +80,14 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
 /// what the kernel shows to be in use counts.
 pub(crate) fn gate(
     root: &Root,
-    locks: &Locks,
+    paths: &Paths,
     draining: &mut Draining,
     planned: &Planned,
     observed: &Observed,
 ) -> Gate {
-    let (nobody, holders) = (BTreeMap::new(), holders::in_the_way(root, planned, observed));
-    let (offered, holders) = (Ok(&nobody), &holders);
+    let (nobody, locks) = (BTreeMap::new(), Locks::at(&paths.locks));
+    let holders = holders::in_the_way(root, &paths.attachments, planned, observed);
+    let (offered, holders, locks) = (Ok(&nobody), &holders, &locks);
     let (kubelet, asked) = (Err("there is no cluster"), Instant::now());
     draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
 }

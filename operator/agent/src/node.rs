@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringway_kernel::inventory::{Inventory, Parent, VdpaDevice, VirtualFunction};
 use ringway_kernel::pci::Address;
 
+use crate::attachments::Attached;
 use crate::step::{Function, Step};
 use crate::wanted::ParentName;
 
@@ -17,6 +18,8 @@ pub struct Observed {
     pub modules: BTreeSet<&'static str>,
     /// The vDPA bus's `drivers_autoprobe`; `None` while there is no such bus.
     pub vdpa_autoprobe: Option<bool>,
+    /// What the CNI plugin has attached to pods.
+    pub attached: Attached,
 }
 
 impl Observed {

@@ -15,6 +15,8 @@ use crate::wanted::{Parent, ParentName, Refusal, Wanted};
 
 pub(crate) mod card;
 mod function;
+mod mac;
+mod rest;
 mod simulator;
 #[cfg(test)]
 mod tests;
@@ -65,7 +67,9 @@ pub fn plan(node: &str, wanted: &Wanted, observed: &Observed, before: &Before) -
     }
     for parent in &wanted.parents {
         match &parent.name {
-            ParentName::Pci(address) => card::plan(&mut plan, *address, parent, observed, before),
+            ParentName::Pci(address) => {
+                card::plan(&mut plan, node, *address, parent, observed, before);
+            }
             ParentName::Simulator(name) => {
                 simulator::plan(&mut plan, node, name, parent, observed, before);
             }

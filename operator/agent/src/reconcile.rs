@@ -71,11 +71,11 @@ pub fn reconcile(
                 waits.push(why);
                 continue;
             }
-            if blocked.iter().any(|earlier| builds_on(planned, earlier)) {
-                waits.push("waits for an earlier step".to_owned());
-                continue;
-            }
-            let _locks = match gate(planned, &observed) {
+            let gate = match not_yet(planned, &plan, &blocked, &done) {
+                Some(why) => Gate::Wait(why.to_owned()),
+                None => gate(planned, &observed),
+            };
+            let _locks = match gate {
                 Gate::Go(locks) => locks,
                 Gate::Wait(why) => {
                     blocked.push(planned.clone());
@@ -93,7 +93,7 @@ pub fn reconcile(
                 Ok(()) => {
                     info!(parent = %planned.parent, step = %planned.step, "done");
                     progress = true;
-                    if forget_functions(before, planned) {
+                    if forget_done(before, planned) {
                         save(before)?;
                     }
                     done.push(planned.clone());
@@ -147,6 +147,33 @@ fn failed(planned: &Planned, failures: &[(Planned, ringway_kernel::Error)]) -> O
     in_vain.then(|| "waits for a step that failed".to_owned())
 }
 
+/// What keeps a step from being done, whoever holds what.
+fn not_yet(
+    planned: &Planned,
+    plan: &Plan,
+    blocked: &[Planned],
+    done: &[Planned],
+) -> Option<&'static str> {
+    if blocked.iter().any(|earlier| builds_on(planned, earlier)) {
+        return Some("waits for an earlier step");
+    }
+    set_in_vain(planned, plan, done)
+        .then_some("was done, and the driver still tells something else")
+}
+
+/// Whether what a step sets, or is to be done for, was set before in this round and is planned again: a
+/// driver that says yes and does nothing would be told for ever.
+fn set_in_vain(planned: &Planned, plan: &Plan, done: &[Planned]) -> bool {
+    let sets =
+        |step: &Step| matches!(step, Step::SetVfSettings { .. } | Step::SetFunctionLink { .. });
+    let again = |other: &Planned| {
+        let own = other.parent == planned.parent && other.function == planned.function;
+        own && sets(&other.step) && done.iter().any(|done| done.step == other.step)
+    };
+    let about = sets(&planned.step) || matches!(planned.step, Step::UnbindFunction { .. });
+    about && plan.steps.iter().any(again)
+}
+
 /// Whether a step makes sense only after an earlier one of the same plan.
 fn builds_on(step: &Planned, earlier: &Planned) -> bool {
     // the bus is the last to be given back
@@ -194,7 +221,15 @@ pub(crate) fn record(
             before.note_parent(parent, observed, overrides);
             before.note_mtu(parent, observed);
         }
-        Step::BindFunction { function, .. } => {
+        Step::SetVfSettings { function, settings, .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_settings(function, settings, observed);
+        }
+        Step::SetFunctionLink { function, mtu: Some(_), .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_function_mtu(function, observed);
+        }
+        Step::BindFunction { function, .. } | Step::UnbindFunction { function } => {
             before.note_parent(parent, observed, overrides);
             before.note_driver(function, observed);
         }
@@ -211,6 +246,7 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     }
     before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
     before.forget_drivers(observed);
+    before.forget_settings(observed);
     if before.vdpa.is_empty() && observed.vdpa_autoprobe == before.vdpa_autoprobe {
         before.vdpa_autoprobe = None;
     }
@@ -227,12 +263,18 @@ pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) 
     });
 }
 
-/// Drops the drivers of functions that went when their number changed. Not before: an agent that is
-/// killed in between still has to give them back. Says whether there were any.
-fn forget_functions(before: &mut Before, done: &Planned) -> bool {
-    let Step::SetFunctionCount { .. } = done.step else { return false };
-    let parent = before.parents.get_mut(&done.parent.to_string());
-    parent.is_some_and(|parent| !std::mem::take(&mut parent.functions).is_empty())
+/// Drops what is on record of functions that went when their number changed, and what was put back by
+/// a step that is done. Not before: an agent that is killed in between still has to give it back. Says
+/// whether there was anything.
+fn forget_done(before: &mut Before, done: &Planned) -> bool {
+    let Some(parent) = before.parents.get_mut(&done.parent.to_string()) else { return false };
+    match &done.step {
+        Step::SetFunctionCount { .. } => parent.forget_functions(),
+        Step::SetVfSettings { function, settings, .. } => {
+            parent.forget_set(function.index(), settings)
+        }
+        _ => false,
+    }
 }
 
 /// The name of the vDPA device that we make on a function, once the function exists.

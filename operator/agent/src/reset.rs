@@ -203,7 +203,7 @@ impl World<'_> {
         };
         let save = |part: &Before| scope.whole(part).write(&files.shared.before);
         let gate = |planned: &Planned, observed: &Observed| {
-            let holders = holders::in_the_way(root, planned, observed);
+            let holders = holders::in_the_way(root, &files.shared.attachments, planned, observed);
             let kubelet = match &view {
                 None => Err("there is no cluster"),
                 Some(view) => view.as_ref().map_err(String::as_str),

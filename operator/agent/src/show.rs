@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use ringway_kernel::inventory::{Inventory, Netdev, Parent, VdpaDevice, VirtualFunction};
+use ringway_kernel::link::{VfLink, VfSetting, VfTxRate};
 use serde::Serialize;
 
 use crate::args::Output;
@@ -75,9 +76,24 @@ fn function_row(function: &VirtualFunction, holders: &Holders) -> Row {
         Some(device) => vdpa_words(device),
         None => (dash(), reached(function)),
     };
-    let note = in_use(&id, holders);
+    let used = Some(in_use(&id, holders)).filter(|used| !used.is_empty());
+    let note = used.into_iter().chain(settings(function)).collect::<Vec<_>>().join("; ");
     let driver = function.driver.clone().unwrap_or_else(dash);
     [format!("  {} {id}", function.index), driver, vdpa, reached, note]
+}
+
+/// What the PF's driver does for a function that it does not do by itself.
+fn settings(function: &VirtualFunction) -> Option<String> {
+    let now = function.settings?;
+    let odd = [
+        now.vlan.map(|vlan| VfSetting::Vlan(Some(vlan))),
+        (now.rate != VfTxRate::default()).then_some(VfSetting::Rate(now.rate)),
+        (now.spoof_check == Some(false)).then_some(VfSetting::SpoofCheck(false)),
+        (now.trust == Some(true)).then_some(VfSetting::Trust(true)),
+        (now.link != VfLink::Auto).then_some(VfSetting::Link(now.link)),
+    ];
+    let words: Vec<_> = odd.iter().flatten().map(ToString::to_string).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// By what a function without a vDPA device is reached.
@@ -192,6 +208,20 @@ mod tests {
         let off = "0 of 4 functions; off limits: 0000:03:00.0 (eth0) carries the default route";
         assert!(lines[5].ends_with(off), "{table}");
         assert!(lines[6].starts_with("vdpasim_net "), "{table}");
+    }
+
+    #[test]
+    fn what_is_set_of_a_function_is_noted() {
+        let mut fake = Fake::igb();
+        fake.set_count(pf(), 2).unwrap();
+        let set = fake.card().functions[1].settings.as_mut().unwrap();
+        (set.trust, set.rate.max) = (Some(true), 500);
+        let holders = [("0000:01:00.2".to_owned(), "process 7 has it open".to_owned())].into();
+        let table = inventory_table(&fake.observed.inventory, &holders);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines[2].ends_with("eth7"), "{table}");
+        let note = "in use: process 7 has it open; rates 0 to 500 Mbit/s, trust on";
+        assert!(lines[3].ends_with(note), "{table}");
     }
 
     #[test]

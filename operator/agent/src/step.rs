@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringway_kernel::link::VfSetting;
 use ringway_kernel::mac::Mac;
 use ringway_kernel::pci;
 use ringway_kernel::vdpa::Handle;
@@ -80,6 +81,29 @@ pub enum Step {
     DeleteVdpa {
         /// The device's name.
         name: String,
+    },
+    /// Let a function's driver go of it, so that the next one reads its address anew.
+    UnbindFunction {
+        /// The function.
+        function: Function,
+    },
+    /// Tell the PF's driver what to do for a function.
+    SetVfSettings {
+        /// The function.
+        function: Function,
+        /// The ifindex of the PF's interface.
+        link: u32,
+        /// One after the other.
+        settings: Vec<VfSetting>,
+    },
+    /// Set a function's own interface.
+    SetFunctionLink {
+        /// The function.
+        function: Function,
+        /// The MAC, if it differs.
+        mac: Option<Mac>,
+        /// In bytes, if it differs.
+        mtu: Option<u32>,
     },
     /// Bind a function to a driver.
     BindFunction {
@@ -160,6 +184,9 @@ impl Step {
             Self::SetVdpaAutoprobe { .. } => "set_vdpa_autoprobe",
             Self::UnbindVdpa { .. } => "unbind_vdpa",
             Self::DeleteVdpa { .. } => "delete_vdpa",
+            Self::UnbindFunction { .. } => "unbind_function",
+            Self::SetVfSettings { .. } => "set_vf_settings",
+            Self::SetFunctionLink { .. } => "set_function_link",
             Self::BindFunction { .. } => "bind_function",
             Self::ReleaseFunction { .. } => "release_function",
             Self::CreateVdpa { .. } => "create_vdpa",
@@ -201,6 +228,19 @@ impl fmt::Display for Step {
             }
             Self::UnbindVdpa { name } => write!(f, "unbind vDPA device {name}"),
             Self::DeleteVdpa { name } => write!(f, "delete vDPA device {name}"),
+            Self::UnbindFunction { function } => {
+                write!(f, "unbind {function}: its driver is to read its MAC anew")
+            }
+            Self::SetVfSettings { function, settings, .. } => {
+                let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
+                write!(f, "set {} of {function}", settings.join(", "))
+            }
+            Self::SetFunctionLink { function, mac, mtu } => {
+                let mac = mac.map(|mac| format!("MAC {mac}"));
+                let mtu = mtu.map(|mtu| format!("MTU {mtu}"));
+                let both: Vec<_> = mac.into_iter().chain(mtu).collect();
+                write!(f, "set {} of the interface of {function}", both.join(", "))
+            }
             Self::BindFunction { function, driver } => {
                 write!(f, "bind {function} to {}", driver.name)
             }

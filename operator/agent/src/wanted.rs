@@ -11,6 +11,10 @@ use ringway_kernel::features::Features;
 use ringway_kernel::pci;
 use ringway_node::Resource;
 
+pub use self::defaults::{Defaults, Given};
+
+mod defaults;
+
 /// What a node shall have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -68,6 +72,8 @@ pub struct Pool {
     pub attach: Attach,
     /// What their vDPA devices shall be.
     pub settings: Settings,
+    /// What its functions are set to at rest.
+    pub defaults: Defaults,
 }
 
 /// What a vDPA device shall be; what is `None` is left to the device.
@@ -237,7 +243,9 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
     }
     let settings = settings(pool.vdpa.as_ref())
         .map_err(|(value, error)| invalid("vdpa.features", &value, &error))?;
-    Ok(Pool { name: pool.name.clone(), resource, range, attach: pool.attach, settings })
+    let defaults = Defaults::of(pool.defaults.as_ref(), pool.attach)
+        .map_err(|(field, value, allowed)| invalid(field, &value, allowed))?;
+    Ok(Pool { name: pool.name.clone(), resource, range, attach: pool.attach, settings, defaults })
 }
 
 fn settings(vdpa: Option<&VdpaSettings>) -> Result<Settings, (String, String)> {

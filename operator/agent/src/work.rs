@@ -76,7 +76,7 @@ pub(crate) fn work(
         if world.stopping.load(Ordering::Relaxed) {
             return Gate::Wait("the agent was told to stop".to_owned());
         }
-        let holders = holders::in_the_way(&root, planned, observed);
+        let holders = holders::in_the_way(&root, &files.shared.attachments, planned, observed);
         let offered = offered.as_ref().map_err(|error| error.as_str());
         let (kubelet, asked) = (world.view.as_ref().map_err(String::as_str), world.asked);
         let (holders, locks) = (&holders, &locks);

@@ -141,6 +141,9 @@ pub struct Uplink {
     validation = Rule::new("!has(self.vdpa) || !(self.attach in ['netdev', 'vfio'])")
         .message("vdpa: attach netdev and vfio use the function itself, without a vDPA device")
         .field_path(".vdpa"),
+    validation = Rule::new("!has(self.defaults) || !has(self.defaults.mtu) || self.attach == 'netdev'")
+        .message("defaults.mtu: only with attach netdev has the function an interface of its own; of a vDPA device it is vdpa.mtu")
+        .field_path(".defaults.mtu"),
 )]
 pub struct Pool {
     /// Its name, unique in the policy.
@@ -158,6 +161,10 @@ pub struct Pool {
     /// What its vDPA devices shall be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vdpa: Option<VdpaSettings>,
+    /// What its functions are set to while nobody uses them. A pod's network may ask for something
+    /// else as long as the pod has the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Defaults>,
 }
 
 /// A range of function indices, ends included: `0-3`, or `2` for one.
@@ -217,6 +224,102 @@ pub struct VdpaSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[A-Z0-9_]+(,[A-Z0-9_]+)*$"))]
     pub features: Option<String>,
+}
+
+/// What a function of a card is set to at rest. What is absent is left alone, and is again what it was
+/// once it was set here and is not any more. The card's driver must be able to do it.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.minRate) || !has(self.maxRate) || self.maxRate == 0 || self.minRate <= self.maxRate"
+    )
+    .message("minRate: must not be more than maxRate, unless that is 0: no bound")
+    .field_path(".minRate"),
+)]
+pub struct Defaults {
+    /// Where the function's MAC address comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacSource>,
+    /// The VLAN that its frames get from the card, and lose again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<VlanDefault>,
+    /// What it can count on to send, in Mbit/s; 0 is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000))]
+    pub min_rate: Option<u32>,
+    /// What it cannot exceed when it sends, in Mbit/s; 0 is no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000))]
+    pub max_rate: Option<u32>,
+    /// Whether frames from another address than its own are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoof_check: Option<bool>,
+    /// Whether it may change its address, and receive what is not for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<bool>,
+    /// The carrier that it sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_state: Option<LinkState>,
+    /// Maximum transmission unit of its interface in bytes; with attach `netdev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<u16>,
+}
+
+/// Where a function's MAC address comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum MacSource {
+    /// It is left alone: from the function's driver, which may choose another one at each start, or
+    /// whoever set it. So it is if nothing is said.
+    Keep,
+    /// From the names of node, parent and function: the same whenever the function is made, and
+    /// another one for every function of the cluster. Locally administered.
+    Stable,
+}
+
+/// A VLAN that is put in and taken out by the card.
+#[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.id != 0 || !(has(self.qos) || has(self.protocol))")
+        .message("vlan: qos and protocol are those of a tag: they need an id from 1 to 4094")
+        .field_path(".id"),
+)]
+pub struct VlanDefault {
+    /// 1 to 4094; 0 is none.
+    #[schemars(range(max = 4094))]
+    pub id: u16,
+    /// Priority, 0 to 7; 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 7))]
+    pub qos: Option<u8>,
+    /// Which kind of tag; `802.1q` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<VlanProtocol>,
+}
+
+/// A kind of VLAN tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum VlanProtocol {
+    /// A customer's.
+    #[serde(rename = "802.1q")]
+    Customer,
+    /// A service provider's.
+    #[serde(rename = "802.1ad")]
+    Service,
+}
+
+/// The carrier that a function sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// The uplink's.
+    Auto,
+    /// Always one: functions reach each other without the uplink's.
+    Enable,
+    /// Never one.
+    Disable,
 }
 
 /// What became of a policy.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::device_policy::{Attach, Range, Uplink, VdpaSettings};
+use crate::device_policy::{Attach, Defaults, Range, Uplink, VdpaSettings};
 
 /// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
 /// what the chart has put on the host goes. Set when the chart is removed.
@@ -117,6 +117,9 @@ pub struct PoolSpec {
     /// What its vDPA devices shall be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vdpa: Option<VdpaSettings>,
+    /// What its functions are set to while nobody uses them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Defaults>,
 }
 
 /// What one node has, and what is still to be done there.

@@ -54,6 +54,9 @@ fn rules_have_messages_that_name_the_field() {
         "parents: an entry names either pci or simulator",
         "resource: a pool serves one, but attach host",
         "vdpa: attach netdev and vfio use the function itself",
+        "defaults.mtu: only with attach netdev",
+        "vlan: qos and protocol are those of a tag",
+        "minRate: must not be more than maxRate",
     ] {
         assert!(text.contains(message), "{message}");
     }
@@ -96,4 +99,31 @@ fn formats_are_those_that_the_api_server_knows() {
     let text = serde_json::to_string(&definitions()).unwrap();
     assert!(!text.contains("\"format\":\"uint"), "{text}");
     assert!(text.contains("\"format\":\"int32\""), "{text}");
+}
+
+#[test]
+fn defaults_are_read_as_they_are_written_and_bounded() {
+    let text = serde_json::json!({"mac": "Stable", "vlan": {"id": 100, "qos": 3, "protocol": "802.1ad"},
+        "minRate": 0, "maxRate": 500, "spoofCheck": true, "trust": false, "linkState": "enable",
+        "mtu": 9000});
+    let defaults: crate::device_policy::Defaults = serde_json::from_value(text.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&defaults).unwrap(), text);
+    for kind in ["DevicePolicy", "NodeDevices"] {
+        let spec = schema(kind)["openAPIV3Schema"]["properties"]["spec"]["properties"].clone();
+        let of = |spec: &Value| spec["pools"]["items"]["properties"]["defaults"].clone();
+        let defaults = match kind {
+            "DevicePolicy" => of(&spec),
+            _ => of(&spec["parents"]["items"]["properties"]),
+        };
+        let fields = &defaults["properties"];
+        assert_eq!(fields["mac"]["enum"], serde_json::json!(["Keep", "Stable"]));
+        let tag = &fields["vlan"]["properties"];
+        assert_eq!(
+            (tag["id"]["maximum"].as_f64(), tag["qos"]["maximum"].as_f64()),
+            (Some(4094.0), Some(7.0))
+        );
+        assert_eq!(tag["protocol"]["enum"], serde_json::json!(["802.1q", "802.1ad"]));
+        assert_eq!(fields["vlan"]["required"], serde_json::json!(["id"]));
+        assert_eq!(defaults["x-kubernetes-validations"].as_array().unwrap().len(), 1, "{kind}");
+    }
 }

@@ -82,6 +82,7 @@ mod tests {
             range: (*range).into(),
             attach: *attach,
             vdpa: None,
+            defaults: None,
         };
         check(&DevicePolicySpec {
             node_selector: None,

@@ -274,6 +274,7 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         range: pool.range.clone(),
         attach: pool.attach,
         vdpa: pool.vdpa.clone(),
+        defaults: pool.defaults.clone(),
     };
     ParentSpec {
         name: name.to_owned(),

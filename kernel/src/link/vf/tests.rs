@@ -84,3 +84,54 @@ fn what_a_driver_tells_is_read() {
     assert_eq!(parse(&body[..HEADER + 12]).unwrap(), []);
     assert!(parse(&body[..body.len() - 4]).is_err());
 }
+
+#[test]
+fn what_is_set_is_what_it_is_then() {
+    let tag = VfTag { id: 7, qos: 2, service: true };
+    let mut vf = Vf { index: 3, ..Vf::default() };
+    assert_eq!(vf.now(VfSetting::Trust(true)), None, "the driver does not tell");
+    for (setting, words) in [
+        (VfSetting::Mac(Mac([2, 0, 0, 0, 0, 1])), "MAC 02:00:00:00:00:01"),
+        (VfSetting::Mac(Mac([0; 6])), "no MAC"),
+        (VfSetting::Vlan(Some(tag)), "VLAN 7 (802.1ad, qos 2)"),
+        (VfSetting::Vlan(None), "no VLAN"),
+        (VfSetting::Rate(VfTxRate { min: 0, max: 500 }), "rates 0 to 500 Mbit/s"),
+        (VfSetting::SpoofCheck(false), "spoof check off"),
+        (VfSetting::Trust(true), "trust on"),
+        (VfSetting::Link(VfLink::Disable), "link state disable"),
+    ] {
+        vf.set(setting);
+        assert_eq!(vf.now(setting), Some(setting));
+        assert_eq!(setting.to_string(), words);
+        let text = serde_json::to_string(&setting).unwrap();
+        assert_eq!(serde_json::from_str::<VfSetting>(&text).unwrap(), setting, "{text}");
+    }
+    assert!(VfSetting::Vlan(None).same_kind(VfSetting::Vlan(Some(tag))));
+    assert!(!VfSetting::Vlan(None).same_kind(VfSetting::Trust(true)));
+}
+
+/// With statistics the attribute would overflow from 222 VFs on.
+#[test]
+fn a_card_with_as_many_vfs_as_pci_has_is_read() {
+    let info = |vf: u32| {
+        let vlan = attribute(1, &[words(&[vf, vf, 0]), vec![0x81, 0, 0, 0]].concat());
+        let settings = [
+            mac_of(vf, [0; 6]),
+            attribute(13, &[0; 32]), // IFLA_VF_BROADCAST
+            attribute(12, &vlan),
+            attribute(3, &words(&[vf, 0])),
+            attribute(4, &words(&[vf, 1])),
+            attribute(5, &words(&[vf, 0])),
+            attribute(6, &words(&[vf, 0, 0])),
+            attribute(7, &words(&[vf, u32::MAX])),
+            attribute(9, &words(&[vf, 0])),
+        ];
+        attribute(1, &settings.concat())
+    };
+    let list = (0..256).flat_map(info).collect::<Vec<_>>();
+    assert!(list.len() < usize::from(u16::MAX), "{}", list.len());
+    let body = [vec![0; HEADER], attribute(22, &list)].concat();
+    let vfs = parse(&body).unwrap();
+    assert_eq!(vfs.len(), 256);
+    assert_eq!(vfs[255].vlan, Some(VfTag { id: 255, qos: 0, service: false }));
+}

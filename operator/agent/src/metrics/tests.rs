@@ -5,7 +5,7 @@ use crate::before::Before;
 use crate::fake::{Fake, pf};
 use crate::plan::Attach;
 use crate::reconcile::{Gate, reconcile};
-use crate::wanted::{Parent, ParentName, Pool, Settings, Wanted};
+use crate::wanted::{Defaults, Parent, ParentName, Pool, Settings, Wanted};
 
 const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
 
@@ -14,7 +14,14 @@ fn wanted() -> Wanted {
     let name = ParentName::Pci(pf());
     let resource = Some("ringway.dev/vms".parse().unwrap());
     let (attach, settings) = (Attach::VhostVdpa, Settings::default());
-    let pool = Pool { name: "vms".into(), resource, range: 0..=1, attach, settings };
+    let pool = Pool {
+        name: "vms".into(),
+        resource,
+        range: 0..=1,
+        attach,
+        settings,
+        defaults: Defaults::default(),
+    };
     let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
     Wanted { parents: vec![parent], refusals: vec![] }
 }

@@ -5,7 +5,7 @@ use crate::node::Node as _;
 use crate::plan::{Attach, Planned};
 use crate::reconcile::{Gate, reconcile};
 use crate::step::Step;
-use crate::wanted::{Parent, ParentName, Pool, Settings, Wanted};
+use crate::wanted::{Defaults, Parent, ParentName, Pool, Settings, Wanted};
 
 /// A node, what is wanted of it, and what was told of it.
 struct World {
@@ -20,7 +20,14 @@ impl World {
     fn new() -> Self {
         let resource = Some("ringway.dev/vms".parse().unwrap());
         let (attach, settings) = (Attach::VhostVdpa, Settings::default());
-        let pool = Pool { name: "vms".into(), resource, range: 0..=1, attach, settings };
+        let pool = Pool {
+            name: "vms".into(),
+            resource,
+            range: 0..=1,
+            attach,
+            settings,
+            defaults: Defaults::default(),
+        };
         let name = ParentName::Pci(pf());
         let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
         Self {

@@ -5,17 +5,20 @@ use ringway_kernel::inventory::{Netdev, Parent as Found, VirtualFunction};
 use ringway_kernel::pci::Address;
 use ringway_node::DeviceId;
 
-use super::{Attach, Plan, function};
+use super::rest::{Rest, Was};
+use super::{Attach, Plan, function, mac};
+use crate::attachments::Attached;
 use crate::before::{Before, FunctionBefore, ParentBefore};
 use crate::cards::{self, Card};
 use crate::node::Observed;
 use crate::step::{Function, Step};
-use crate::wanted::{CardIdentity, Parent, ParentName, Pool};
+use crate::wanted::{CardIdentity, Given, Parent, ParentName, Pool};
 
 type Complaint = (Reason, String);
 
 pub(super) fn plan(
     plan: &mut Plan,
+    node: &str,
     pf: Address,
     parent: &Parent,
     observed: &Observed,
@@ -33,11 +36,31 @@ pub(super) fn plan(
         count(plan, found, Count { wanted: parent.count, autoprobe: false }, before);
     }
     let was = before.parents.get(&parent.name.to_string());
-    let was = |index| was.and_then(|was| was.own(index));
+    let attached = &observed.attached;
     for index in 0..u32::from(parent.count) {
         let existing = found.functions.iter().find(|f| f.index == index && !remade);
-        let site = site(pf, index, existing, Some(card), was(index));
+        let own = was.and_then(|was| was.own(index));
+        let rest = rest(node, found, index, existing.map(|_| Was::Own(was)), attached);
+        let site =
+            function::Site { rest: Some(rest), ..site(pf, index, existing, Some(card), own) };
         function::plan(plan, &site, parent.pool(index), before);
+    }
+}
+
+fn rest<'a>(
+    node: &str,
+    found: &'a Found,
+    index: u32,
+    was: Option<Was<'_>>,
+    attached: &'a Attached,
+) -> Rest<'a> {
+    Rest {
+        uplink: found.netdevs.first(),
+        settable: cards::vf_settable(found.driver.as_deref()),
+        settings: was.map(|was| was.settings(index)).unwrap_or_default(),
+        mtu: was.and_then(|was| was.mtu(index)),
+        stable: mac::stable(node, &format!("{}.{index}", found.address)),
+        attached,
     }
 }
 
@@ -56,6 +79,7 @@ fn site<'a>(
         before: existing.and(was),
         vdpa: existing.map_or(&[], |function| &function.vdpa),
         mac: None,
+        rest: None,
     }
 }
 
@@ -79,8 +103,11 @@ pub(super) fn restore(
         count(plan, found, Count { wanted: was.function_count, autoprobe }, before);
     } else {
         for existing in &found.functions {
-            let before_us = was.first(existing.index);
-            let site = site(pf, existing.index, Some(existing), None, before_us);
+            let (index, attached) = (existing.index, &observed.attached);
+            // nobody wants an address of these names any more
+            let rest = rest("", found, index, Some(Was::First(was)), attached);
+            let site = site(pf, index, Some(existing), None, was.first(index));
+            let site = function::Site { rest: Some(rest), ..site };
             function::plan(plan, &site, None, before);
         }
     }
@@ -116,11 +143,20 @@ fn may_restore(found: &Found, was: &ParentBefore, before: &Before) -> Result<(),
 }
 
 /// Whether it cannot be told if a card is as it was: its interface is in another network namespace,
-/// and may have our MTU when it comes back.
+/// and may have our MTU when it comes back; and by it alone is its driver
+/// asked of VFs. Or a function is attached, and set to what its pod's network wants.
 pub(crate) fn out_of_sight(name: &str, was: &ParentBefore, observed: &Observed) -> bool {
     let ParentName::Pci(pf) = ParentName::of(name) else { return false };
     let found = observed.inventory.parents.iter().find(|parent| parent.address == pf);
-    was.mtu.is_some() && found.is_some_and(|found| found.netdevs.is_empty())
+    let Some(found) = found else { return false };
+    let uplink = was.mtu.is_some() || was.has_settings();
+    let attached = |function: &VirtualFunction| {
+        let index = function.index;
+        let on_record = !was.first_settings(index).is_empty() || was.mtus.contains_key(&index);
+        let id = function.address.to_string();
+        on_record && observed.attached.as_ref().map_or(true, |attached| attached.contains_key(&id))
+    };
+    (uplink && found.netdevs.is_empty()) || found.functions.iter().any(attached)
 }
 
 /// Everything that speaks against it, before anything is touched.
@@ -173,6 +209,7 @@ fn check_pool(pf: Address, pool: &Pool, found: &Found, card: &Card) -> Result<()
             format!("{pf}: pool {}: attach {attach}: it can do {can} ({why})", pool.name),
         ));
     }
+    check_defaults(pf, pool, found)?;
     let Some(maker) = card.vdpa.as_ref().filter(|_| pool.attach.by_vdpa()) else { return Ok(()) };
     let (settable, settings) = (maker.settable, &pool.settings);
     let unable = [
@@ -192,6 +229,28 @@ fn check_pool(pf: Address, pool: &Pool, found: &Found, card: &Card) -> Result<()
         }
     }
     missing_features(pf, pool.name.as_str(), settings.features, found)
+}
+
+/// Whether the card's driver can set its functions to what a pool asks for.
+fn check_defaults(pf: Address, pool: &Pool, found: &Found) -> Result<(), Complaint> {
+    let settable = cards::vf_settable(found.driver.as_deref());
+    let device = found.ids.device;
+    let able = |needs| settable.is_some_and(|settable| settable.can(needs, device));
+    let unable = |given: &Given| given.needs.is_some_and(|needs| !able(needs));
+    let Some(Given { field, value, .. }) = pool.defaults.given().into_iter().find(unable) else {
+        return Ok(());
+    };
+    let driver = found.driver.as_deref().unwrap_or("none");
+    let words = settable.map(|settable| settable.words(device));
+    let words = words.unwrap_or_else(|| "nothing that is known".to_owned());
+    Err((
+        Reason::SettingsUnsupported,
+        format!(
+            "{pf}: pool {}: defaults.{field} {value}: driver {driver} cannot set it for its \
+             functions; it can set {words}",
+            pool.name,
+        ),
+    ))
 }
 
 /// Features can be compared once a function exists: its management device tells.

@@ -6,9 +6,11 @@
 
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::{Netdev, Traffic, VdpaDevice, VirtualFunction};
+use ringway_kernel::link::VfSetting;
 use ringway_kernel::mac::Mac;
 use ringway_node::DeviceId;
 
+use super::rest::{self, Rest};
 use super::{Attach, Plan, Planned};
 use crate::before::{Before, FunctionBefore};
 use crate::cards::{self, Card};
@@ -31,6 +33,8 @@ pub(super) struct Site<'a> {
     pub(super) vdpa: &'a [VdpaDevice],
     /// The MAC for a device that has none of its own.
     pub(super) mac: Option<Mac>,
+    /// What its settings at rest are planned by; simulated devices have none.
+    pub(super) rest: Option<Rest<'a>>,
 }
 
 impl<'a> Site<'a> {
@@ -66,7 +70,8 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
         let message = format!("{parent}: {why}: attach vfio is not possible");
         return plan.refuse_function(&parent, index, Reason::AttachUnsupported, message);
     }
-    let steps = steps(site, pool);
+    let (settings, complaint) = rest::settings(site, pool);
+    let steps = steps(site, pool, &settings);
     if let Some(netdev) = site.of_the_node() {
         // what the host keeps is there for the node's traffic; and an interface that came back from a
         // pod this instant, so that netlink did not have it yet, is not to be touched, but no worse
@@ -82,6 +87,9 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
             plan.refuse_function(&parent, index, Reason::CarriesNodeTraffic, message);
         }
         return;
+    }
+    if let Some((reason, message)) = complaint {
+        plan.refuse_function(&parent, index, reason, message);
     }
     for step in steps {
         plan.steps.push(Planned {
@@ -101,7 +109,7 @@ fn idle(site: &Site<'_>) -> bool {
         && site.vdpa.iter().all(|device| device.driver.is_none())
 }
 
-fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
+fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<Step> {
     let mut steps = Vec::new();
     let function = || site.function.clone();
     let mut device = site.vdpa.first();
@@ -113,18 +121,28 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
         }
     }
     let Some(pool) = pool else {
-        if let Some(before) = site.before.filter(|before| before.driver != site.driver()) {
+        let back = site.before.filter(|before| before.driver != site.driver());
+        // one that is unbound here is given back once that is on record
+        steps.extend(rest::steps(site, settings));
+        if let Some(before) = back {
             let own = |text: Option<&str>| text.map(str::to_owned);
             let (driver, only) = (own(before.driver), own(before.only));
             steps.push(Step::ReleaseFunction { function: function(), driver, only });
+        } else if steps.is_empty() {
+            steps.extend(rest::interface(site, None));
         }
         return steps;
     };
-    if device.is_none() {
-        let needed = site.card.and_then(|card| card.function_driver(pool.attach));
-        if let Some(driver) = needed.filter(|needed| Some(needed.name) != site.driver()) {
-            steps.push(Step::BindFunction { function: function(), driver });
-        }
+    let needed = site.card.and_then(|card| card.function_driver(pool.attach));
+    let needed = needed.filter(|_| device.is_none());
+    let stays = needed.is_some_and(|needed| Some(needed.name) == site.driver());
+    let set = rest::steps(site, settings);
+    let unbound = set.iter().any(|step| matches!(step, Step::UnbindFunction { .. }));
+    steps.extend(set);
+    if let Some(driver) = needed.filter(|_| unbound || !stays) {
+        steps.push(Step::BindFunction { function: function(), driver });
+    } else {
+        steps.extend(rest::interface(site, Some(pool)));
     }
     let Some(driver) = cards::bus_driver(pool.attach) else { return steps };
     if device.is_none() {

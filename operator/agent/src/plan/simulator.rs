@@ -2,14 +2,13 @@
 
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaDevice;
-use ringway_kernel::mac::Mac;
 
-use super::{Attach, Plan, Planned, function};
+use super::{Attach, Plan, Planned, function, mac};
 use crate::before::Before;
 use crate::cards;
 use crate::node::Observed;
 use crate::step::{Function, simulated_name};
-use crate::wanted::{Parent, ParentName};
+use crate::wanted::{Parent, ParentName, Pool};
 
 pub(super) fn plan(
     plan: &mut Plan,
@@ -44,6 +43,9 @@ pub(super) fn plan(
             return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
         }
     }
+    if let Some(message) = parent.pools.iter().find_map(|pool| no_defaults(simulator, pool)) {
+        return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
+    }
     plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
     remove(plan, simulator, u32::from(parent.count), observed, before);
     for index in 0..u32::from(parent.count) {
@@ -56,10 +58,21 @@ pub(super) fn plan(
             existing: None,
             before: None,
             vdpa: existing.map_or(&[], std::slice::from_ref),
-            mac: Some(address(node, &name)),
+            mac: Some(mac::stable(node, &name)),
+            rest: None,
         };
         function::plan(plan, &site, parent.pool(index), before);
     }
+}
+
+/// Why a simulated device cannot be set to what its pool asks for.
+fn no_defaults(simulator: &str, pool: &Pool) -> Option<String> {
+    let given = pool.defaults.given().into_iter().next()?;
+    let (name, field, value) = (&pool.name, given.field, given.value);
+    Some(format!(
+        "{simulator}: pool {name}: defaults.{field} {value}: a simulated device has no PF that could \
+         set it: leave defaults out",
+    ))
 }
 
 /// Removes our devices of a simulator from an index on.
@@ -97,15 +110,4 @@ fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
 
 fn index(simulator: &str, name: &str) -> Option<u32> {
     name.strip_prefix(simulator)?.strip_prefix('.')?.parse().ok()
-}
-
-/// A MAC for a simulated device: locally administered, the same at every start, and another on
-/// every node (FNV-1a of both names).
-fn address(node: &str, name: &str) -> Mac {
-    let hash =
-        node.bytes().chain([0]).chain(name.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-    let [a, b, c, d, e, ..] = hash.to_be_bytes();
-    Mac([0x02, a, b, c, d, e])
 }

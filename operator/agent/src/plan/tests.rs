@@ -9,15 +9,23 @@ use super::*;
 use crate::fake::{Fake, pf};
 use crate::node::Node as _;
 use crate::reconcile::{Gate, reconcile, record};
-use crate::wanted::{Pool, Settings};
+use crate::wanted::{Defaults, Pool, Settings};
 
 mod any;
+mod defaults;
 mod drift;
 mod world;
 
 fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
     let resource = (attach != Attach::Host).then(|| format!("ringway.dev/{name}").parse().unwrap());
-    Pool { name: name.into(), resource, range, attach, settings: Settings::default() }
+    Pool {
+        name: name.into(),
+        resource,
+        range,
+        attach,
+        settings: Settings::default(),
+        defaults: Defaults::default(),
+    }
 }
 
 fn card(count: u16, pools: Vec<Pool>) -> Wanted {

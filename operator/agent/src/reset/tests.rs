@@ -1,6 +1,7 @@
 use ringway_node::pools::VERSION;
 use serde_json::json;
 
+use ringway_kernel::link::{VfSetting, VfTag};
 use ringway_kernel::testing::Tree;
 use tempfile::TempDir;
 
@@ -10,7 +11,7 @@ use crate::fake::{Fake, PF, pf};
 use crate::offer;
 use crate::plan::Attach;
 use crate::reconcile::Gate;
-use crate::wanted::{Parent, ParentName, Pool, Settings};
+use crate::wanted::{Defaults, Parent, ParentName, Pool, Settings};
 use crate::wish::Wish;
 
 const A: &str = "0000:01:00.0";
@@ -86,7 +87,14 @@ impl Carved {
         let at_first = fake.observed.clone();
         let pool = |name: &str, range, attach| {
             let resource = Some(format!("ringway.dev/{name}").parse().unwrap());
-            Pool { name: name.into(), resource, range, attach, settings: Settings::default() }
+            Pool {
+                name: name.into(),
+                resource,
+                range,
+                attach,
+                settings: Settings::default(),
+                defaults: Defaults::default(),
+            }
         };
         let pools =
             vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=3, Attach::VirtioVdpa)];
@@ -98,14 +106,18 @@ impl Carved {
             pools,
         };
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
-        let mut before = Before::default();
+        Self { at_first, ..Self::of(dir, tree, fake, &wanted) }
+    }
+
+    fn of(dir: TempDir, tree: Tree, mut fake: Fake, wanted: &Wanted) -> Self {
+        let (at_first, mut before) = (fake.observed.clone(), Before::default());
         let go = |_: &_, _: &_| Gate::Go(vec![]);
-        let report = reconcile("n", &mut fake, &wanted, &mut before, |_| Ok(()), go).unwrap();
+        let report = reconcile("n", &mut fake, wanted, &mut before, |_| Ok(()), go).unwrap();
         let carved = Self { dir, tree, fake, at_first };
         let files = carved.files();
         before.write(&files.shared.before).unwrap();
         wish::remember(&files, &Wish::default()).unwrap();
-        let pools = offer::pools("n", &wanted, &report, &BTreeSet::new(), None).unwrap();
+        let pools = offer::pools("n", wanted, &report, &BTreeSet::new(), None).unwrap();
         files.write_pools(pools).unwrap();
         carved
     }
@@ -186,4 +198,31 @@ fn what_cannot_be_put_back_is_said_and_stays_on_record() {
     let before = Before::read(&node.files().shared.before).unwrap();
     assert!(before.parents.contains_key(PF));
     assert_eq!(node.offered(), 0, "but nobody is given anything of it");
+}
+
+#[test]
+fn what_functions_are_set_to_is_put_back() {
+    let (dir, tree, mut fake) = (tempfile::tempdir().unwrap(), Tree::new(""), Fake::igb());
+    fake.set_count(pf(), 2).unwrap();
+    fake.observed.modules.insert("igbvf");
+    let theirs = VfSetting::Vlan(Some(VfTag { id: 7, qos: 0, service: false }));
+    fake.card().functions[0].settings.as_mut().unwrap().set(theirs);
+    let defaults = Defaults {
+        stable_mac: true,
+        vlan: Some(None),
+        trust: Some(true),
+        mtu: Some(1280),
+        ..Defaults::default()
+    };
+    let resource = Some("ringway.dev/nets".parse().unwrap());
+    let (attach, settings) = (Attach::Netdev, Settings::default());
+    let pool = Pool { name: "nets".into(), resource, range: 0..=1, attach, settings, defaults };
+    let name = ParentName::Pci(pf());
+    let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+    let wanted = Wanted { parents: vec![parent], refusals: vec![] };
+    let mut node = Carved::of(dir, tree, fake, &wanted);
+    assert_ne!(node.fake.observed.inventory, node.at_first.inventory);
+    node.reset(false).unwrap();
+    assert_eq!(node.fake.observed.inventory, node.at_first.inventory);
+    assert!(!node.files().shared.before.exists());
 }

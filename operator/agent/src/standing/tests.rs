@@ -7,7 +7,7 @@ use crate::cards;
 use crate::fake::{Fake, pf};
 use crate::reconcile::{Gate, reconcile};
 use crate::step::Step;
-use crate::wanted::{Parent, Refusal, Settings, Wanted};
+use crate::wanted::{Defaults, Parent, Refusal, Settings, Wanted};
 
 /// A node with one function that is as wanted, and the report about it.
 fn world() -> (Fake, Wanted, Report) {
@@ -18,7 +18,14 @@ fn world_of(mut fake: Fake, attach: Attach) -> (Fake, Wanted, Report) {
     let name = ParentName::Pci(pf());
     let resource = (attach != Attach::Host).then(|| "ringway.dev/vms".parse().unwrap());
     let settings = Settings::default();
-    let pool = Pool { name: "vms".into(), resource, range: 0..=0, attach, settings };
+    let pool = Pool {
+        name: "vms".into(),
+        resource,
+        range: 0..=0,
+        attach,
+        settings,
+        defaults: Defaults::default(),
+    };
     let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![pool] };
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
     let go = |_: &_, _: &_| Gate::Go(vec![]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::before::Before;
 use crate::fake::{Fake, pf};
 use crate::reconcile::{Gate, reconcile};
-use crate::wanted::{Pool, Settings};
+use crate::wanted::{Defaults, Pool, Settings};
 
 fn wanted() -> Wanted {
     let pool = |name: &str, range, attach| Pool {
@@ -13,6 +13,7 @@ fn wanted() -> Wanted {
         range,
         attach,
         settings: Settings::default(),
+        defaults: Defaults::default(),
     };
     let pools =
         vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=2, Attach::VirtioVdpa)];
@@ -117,6 +118,7 @@ fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {
             range: 0..=0,
             attach: Attach::VirtioVdpa,
             settings: Settings::default(),
+            defaults: Defaults::default(),
         }],
     };
     wanted.parents.push(simulator);

@@ -2,10 +2,17 @@ use ringway_node::pools::{self, Device, State};
 
 use super::*;
 use crate::fake::{Fake, pf};
-use crate::wanted::{Pool, Settings};
+use crate::wanted::{Defaults, Pool, Settings};
 
 fn pool(range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
-    Pool { name: "p".into(), resource: None, range, attach, settings: Settings::default() }
+    Pool {
+        name: "p".into(),
+        resource: None,
+        range,
+        attach,
+        settings: Settings::default(),
+        defaults: Defaults::default(),
+    }
 }
 
 fn wanted(name: ParentName, pools: Vec<Pool>) -> Wanted {

@@ -7,6 +7,7 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         range: range.into(),
         attach,
         vdpa: None,
+        defaults: None,
     }
 }
 
@@ -79,4 +80,63 @@ fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
         assert!(wanted.refusals[0].message.contains(words), "{}", wanted.refusals[0].message);
         assert!(wanted.refusals[0].message.contains("policy edge"));
     }
+}
+
+#[test]
+fn defaults_become_values_and_nonsense_of_them_is_refused() {
+    use ringway_kernel::link::{Vf, VfLink, VfSetting, VfTag, VfTxRate};
+    let of = |attach: Attach, defaults: serde_json::Value| {
+        let mut pool = pool("a", "a", "0", attach);
+        pool.defaults = Some(serde_json::from_value(defaults).unwrap());
+        Wanted::of(&parent(vec![pool]))
+    };
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let whole = json(
+        r#"{"mac": "Stable", "vlan": {"id": 100, "protocol": "802.1ad"}, "maxRate": 500,
+            "spoofCheck": false, "linkState": "disable", "mtu": 9000}"#,
+    );
+    let wanted = of(Attach::Netdev, whole);
+    let defaults = &wanted.parents[0].pools[0].defaults;
+    let fields: Vec<_> =
+        defaults.given().iter().map(|g| format!("{} {}", g.field, g.value)).collect();
+    let expected = [
+        "mac Stable",
+        "vlan.id 100",
+        "vlan.protocol 802.1ad",
+        "maxRate 500",
+        "spoofCheck false",
+        "linkState disable",
+        "mtu 9000",
+    ];
+    assert_eq!(fields, expected);
+    let stable = "02:00:00:00:00:01".parse().unwrap();
+    let now = Vf { rate: VfTxRate { min: 7, max: 0 }, ..Vf::default() };
+    let tag = VfTag { id: 100, qos: 0, service: true };
+    let expected = [
+        VfSetting::Mac(stable),
+        VfSetting::Vlan(Some(tag)),
+        // what is not asked for stays
+        VfSetting::Rate(VfTxRate { min: 7, max: 500 }),
+        VfSetting::SpoofCheck(false),
+        VfSetting::Link(VfLink::Disable),
+    ];
+    assert_eq!(defaults.settings(stable, &now), expected);
+    let kept = of(Attach::Vfio, json(r#"{"mac": "Keep"}"#));
+    assert_eq!(kept.parents[0].pools[0].defaults, Defaults::default());
+    let untagged = of(Attach::Vfio, json(r#"{"vlan": {"id": 0}}"#));
+    assert_eq!(untagged.parents[0].pools[0].defaults.vlan, Some(None));
+
+    for (text, words) in [
+        (r#"{"vlan": {"id": 4095}}"#, "defaults.vlan.id \"4095\": 1 to 4094"),
+        (r#"{"vlan": {"id": 1, "qos": 8}}"#, "defaults.vlan.qos \"8\": 0 to 7"),
+        (r#"{"vlan": {"id": 0, "qos": 1}}"#, "they need an id from 1 to 4094"),
+        (r#"{"vlan": {"id": 0, "protocol": "802.1q"}}"#, "they need an id from 1 to 4094"),
+        (r#"{"minRate": 6, "maxRate": 5}"#, "defaults.minRate \"6\": at most maxRate"),
+        (r#"{"mtu": 9000}"#, "only with attach netdev"),
+    ] {
+        let wanted = of(Attach::Vfio, json(text));
+        assert_eq!((wanted.parents.len(), wanted.refusals[0].reason), (0, Reason::Invalid));
+        assert!(wanted.refusals[0].message.contains(words), "{}", wanted.refusals[0].message);
+    }
+    assert_eq!(of(Attach::Vfio, json(r#"{"minRate": 6, "maxRate": 0}"#)).refusals, []);
 }

@@ -123,7 +123,8 @@ impl World {
 
     fn start_with(&self, changes: mpsc::Receiver<()>) -> JoinHandle<anyhow::Result<()>> {
         let stuck = self.run_dir().join("stuck");
-        let host = Host { root: self.tree.root(), stuck };
+        let attachments = self.dir.path().join("state/attachments");
+        let host = Host { root: self.tree.root(), stuck, attachments };
         let files = Files::below("a", &self.state(), &self.run_dir(), &self.rules()).unwrap();
         let (run, cluster) = (self.run(), Cluster::of(self.server.client()));
         tokio::spawn(async move {

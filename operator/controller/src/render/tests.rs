@@ -293,3 +293,13 @@ fn a_node_without_an_agent_is_waited_for() {
     assert_eq!(rendered.specs, BTreeMap::new());
     found(&rendered, "edge", Reason::AwaitingAgent, &["is it running there?"]);
 }
+
+#[test]
+fn what_functions_are_at_rest_is_the_nodes_to_know() {
+    let defaults = json!({"mac": "Stable", "vlan": {"id": 100}, "trust": true});
+    let pool = json!({"name": "nets", "resource": "nets", "range": "0", "attach": "vhost-vdpa",
+                      "defaults": defaults});
+    let rendered = on_one_node(&[policy("edge", json!({"pools": [pool]}))], &devices(|_| ()));
+    let spec = serde_json::to_value(&rendered.specs["a"].parents[0].pools[0]).unwrap();
+    assert_eq!(spec["defaults"], defaults);
+}

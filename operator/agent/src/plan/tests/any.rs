@@ -2,6 +2,8 @@
 //! touch nothing unselected, foreign or held.
 
 use ringway_kernel::features::Features;
+use ringway_kernel::inventory::VirtualFunction;
+use ringway_kernel::link::VfTag;
 
 use super::world::{IGB, World, card as found};
 use super::*;
@@ -99,9 +101,45 @@ fn is_as_wanted(world: &World, parent: &Parent) {
             function.vdpa.iter().filter_map(|device| device.driver.clone()).collect();
         assert_eq!(on_it, Vec::from_iter(bus), "{function:?}");
         let features = |device: &ringway_kernel::inventory::VdpaDevice| device.features;
+        is_set_as_wanted(function, pool);
         if let Some(wanted) = pool.settings.features {
             assert_eq!(function.vdpa.first().and_then(features), Some(wanted));
         }
+    }
+}
+
+fn is_set_as_wanted(function: &VirtualFunction, pool: &Pool) {
+    let wanted = &pool.defaults;
+    if let Some(mtu) = wanted.mtu {
+        assert_eq!(function.netdevs[0].mtu, mtu);
+    }
+    let Some(now) = function.settings else { return };
+    assert!(wanted.vlan.is_none_or(|vlan| now.vlan == vlan), "{now:?}");
+    assert!(wanted.max_rate.is_none_or(|max| now.rate.max == max), "{now:?}");
+    assert!(wanted.spoof_check.is_none() || now.spoof_check == wanted.spoof_check, "{now:?}");
+    assert!(wanted.trust.is_none() || now.trust == wanted.trust, "{now:?}");
+    if wanted.stable_mac {
+        assert_eq!(now.mac.unwrap().0[0], 2);
+        assert!(function.netdevs.iter().all(|netdev| netdev.mac == now.mac), "{function:?}");
+    }
+}
+
+/// What a pool's functions can be set to: igb's driver sets most, virtio's nothing.
+pub(super) fn any_defaults(random: &mut fastrand::Rng, attach: Attach, igb: bool) -> Defaults {
+    let mtu = random.bool().then_some(1280).filter(|_| attach == Attach::Netdev);
+    if !igb {
+        return Defaults { mtu, ..Defaults::default() };
+    }
+    let tag = VfTag { id: 100, qos: 3, service: false };
+    let vlan = [None, Some(None), Some(Some(tag))];
+    Defaults {
+        stable_mac: random.bool(),
+        vlan: *random.choice(&vlan).unwrap(),
+        max_rate: random.bool().then_some(500),
+        spoof_check: random.bool().then_some(false),
+        trust: random.bool().then_some(true),
+        mtu,
+        ..Defaults::default()
     }
 }
 
@@ -150,6 +188,8 @@ fn any_parent(random: &mut fastrand::Rng, name: ParentName) -> Parent {
         if random.bool() && attach.by_vdpa() {
             new.settings.features = "MAC,VERSION_1".parse::<Features>().ok();
         }
+        let igb = matches!(&name, ParentName::Pci(address) if *address != pf());
+        new.defaults = any_defaults(random, attach, igb);
         if random.u8(0..4) > 0 {
             pools.push(new);
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use ringway_kernel::Mac;
 use ringway_kernel::inventory::{Netdev, Traffic, VirtualFunction};
+use ringway_kernel::link::{VfSetting, VfTag, VfTxRate};
 use ringway_kernel::pci::Address;
 use ringway_kernel::vdpa_bus::Driver;
 
@@ -13,7 +15,7 @@ use crate::step::vdpa_name;
 type Event = (&'static str, fn(&mut World));
 
 /// At any time: also between the agent's look and its step.
-const ANY_TIME: [Event; 16] = [
+const ANY_TIME: [Event; 18] = [
     ("a function's driver is unbound", |world| rebind(world, None)),
     ("a function gets its network driver", |world| rebind(world, Some("network"))),
     ("a function goes to vfio-pci", |world| rebind(world, Some("vfio-pci"))),
@@ -29,6 +31,30 @@ const ANY_TIME: [Event; 16] = [
                 serve(device, None);
                 device.features = "MAC,MTU".parse().ok();
             });
+        });
+    }),
+    ("a function is set to something else", |world| {
+        let tag = VfTag { id: world.random.u16(1..=4094), qos: 0, service: false };
+        let choices = [
+            VfSetting::Mac(Mac([2, 9, 9, 9, 9, world.random.u8(..)])),
+            VfSetting::Vlan(Some(tag)),
+            VfSetting::Vlan(None),
+            VfSetting::Rate(VfTxRate { min: 0, max: world.random.u32(0..=1000) }),
+            VfSetting::SpoofCheck(world.random.bool()),
+            VfSetting::Trust(world.random.bool()),
+        ];
+        let setting = *world.random.choice(&choices).unwrap();
+        any_function(world, |function| {
+            if let Some(settings) = &mut function.settings {
+                settings.set(setting);
+            }
+        });
+    }),
+    ("a function's interface gets another MAC and MTU", |world| {
+        any_function(world, |function| {
+            for netdev in &mut function.netdevs {
+                (netdev.mac, netdev.mtu) = (Some(Mac([2, 8, 8, 8, 8, 8])), 1300);
+            }
         });
     }),
     ("an MTU changes", |world| uplink(world, |netdev| netdev.mtu = 1400)),
@@ -54,7 +80,7 @@ const ANY_TIME: [Event; 16] = [
     }),
     ("the node boots", |world| {
         world.fake = booted();
-        (world.held, world.foreign) = Default::default();
+        (world.held, world.foreign, world.attached) = Default::default();
         (world.away, world.unplugged) = Default::default();
         world.dead = true;
     }),
@@ -145,6 +171,9 @@ fn hold(world: &mut World) {
     away.iter_mut().for_each(|netdev| netdev.traffic.clear());
     world.tell(format_args!("{id} is taken, with {} interfaces", away.len()));
     world.held.insert(id.clone(), away);
+    if world.random.bool() {
+        world.attach(id);
+    }
 }
 
 pub(super) fn plug(world: &mut World) -> bool {
@@ -192,6 +221,16 @@ fn empty(world: &mut World, at: usize) -> Address {
     pf
 }
 
+/// Something happens to a function that the CNI plugin does not have.
+fn any_function(world: &mut World, change: impl Fn(&mut VirtualFunction)) {
+    let Some(at) = any_card(world) else { return };
+    let functions = &mut world.fake.observed.inventory.parents[at].functions;
+    let Some(function) = world.random.choice(functions) else { return };
+    if !world.attached.contains_key(&function.address.to_string()) {
+        change(function);
+    }
+}
+
 fn uplink(world: &mut World, change: impl Fn(&mut Netdev)) {
     let Some(at) = any_card(world) else { return };
     world.fake.observed.inventory.parents[at].netdevs.iter_mut().for_each(change);
@@ -218,6 +257,7 @@ fn vdpa(world: &mut World, what: impl Fn(&mut World, &str)) {
     let on = functions.into_iter().find(|f| f.vdpa.iter().any(|device| device.name == name));
     let id = on.map_or_else(|| name.clone(), |function| function.address.to_string());
     world.held.remove(&id);
+    world.detach(&id);
     what(world, &name);
 }
 

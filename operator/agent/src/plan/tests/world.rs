@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Arguments;
 
 use ringway_kernel::inventory::{Inventory, Netdev, Parent as Found, VdpaFamily, VirtualFunction};
+use ringway_kernel::link::{Vf, VfSetting, VfTag};
 use ringway_kernel::{Error, Result, pci};
 
 use super::drift;
@@ -33,6 +34,8 @@ pub(super) struct World {
     pub(super) last: Option<Inventory>,
     /// Devices with a user, and the interfaces that are in the user's network namespace.
     pub(super) held: BTreeMap<String, Vec<Netdev>>,
+    /// Those of them that the CNI plugin has attached, with what it found set.
+    pub(super) attached: BTreeMap<String, Option<Vf>>,
     /// vDPA devices that are not ours.
     pub(super) foreign: BTreeSet<String>,
     /// Uplinks that are in another network namespace.
@@ -70,6 +73,7 @@ impl World {
             random,
             disk: Before::default(),
             held: BTreeMap::new(),
+            attached: BTreeMap::new(),
             foreign: BTreeSet::new(),
             away: vec![],
             unplugged: vec![],
@@ -140,6 +144,11 @@ impl World {
                 assert_eq!(was.function_count, card.numvfs, "forgotten before it is as it was");
                 assert_eq!(was.drivers_autoprobe, Some(card.drivers_autoprobe));
                 assert!(was.mtu.is_none() || was.mtu == card.netdevs.first().map(|n| n.mtu));
+                for function in &card.functions {
+                    let was = was.first_settings(function.index);
+                    let now = |was: &VfSetting| function.settings.and_then(|now| now.now(*was));
+                    assert!(was.iter().all(|was| now(was) == Some(*was)), "{was:?} {function:?}");
+                }
             }
         }
         self.dead = killed;
@@ -197,6 +206,7 @@ impl World {
             }
             let id = function.address.to_string();
             assert!(!self.held.contains_key(&id), "{step}: {id} is held");
+            assert!(!self.attached.contains_key(&id), "{step}: {id} is the CNI plugin's");
             let mut netdevs =
                 function.netdevs.iter().chain(function.vdpa.iter().flat_map(|v| &v.netdevs));
             assert!(netdevs.all(|netdev| netdev.traffic.is_empty()), "{step}: {id} has traffic");
@@ -209,14 +219,43 @@ impl World {
 
     /// A device loses its user because it goes away itself.
     pub(super) fn lose(&mut self, function: &VirtualFunction) {
-        self.held.remove(&function.address.to_string());
+        let id = function.address.to_string();
+        self.held.remove(&id);
+        self.detach(&id);
         for device in &function.vdpa {
             self.foreign.remove(&device.name);
         }
     }
 
+    /// The CNI plugin takes a function, and sets it to what its network wants.
+    pub(super) fn attach(&mut self, id: &str) {
+        let functions =
+            self.fake.observed.inventory.parents.iter_mut().flat_map(|p| &mut p.functions);
+        let mut functions = functions.filter(|function| function.address.to_string() == id);
+        let Some(function) = functions.next() else { return };
+        self.attached.insert(id.to_owned(), function.settings);
+        if let Some(settings) = &mut function.settings {
+            settings.vlan = Some(VfTag { id: 99, qos: 0, service: false });
+            settings.trust = Some(true);
+        }
+        let all = self.fake.observed.attached.as_mut().unwrap();
+        all.insert(id.to_owned(), "attached to c1 as net1".to_owned());
+    }
+
+    /// It puts back what it found.
+    pub(super) fn detach(&mut self, id: &str) {
+        let Some(found) = self.attached.remove(id) else { return };
+        self.fake.observed.attached.as_mut().unwrap().remove(id);
+        let functions =
+            self.fake.observed.inventory.parents.iter_mut().flat_map(|p| &mut p.functions);
+        for function in functions.filter(|function| function.address.to_string() == id) {
+            function.settings = found;
+        }
+    }
+
     /// The user of a device ends.
     pub(super) fn release(&mut self, id: &str) {
+        self.detach(id);
         let Some(back) = self.held.remove(id).filter(|netdevs| !netdevs.is_empty()) else { return };
         let functions =
             self.fake.observed.inventory.parents.iter_mut().flat_map(|p| &mut p.functions);
