@@ -102,7 +102,8 @@ fn one_parent_is_put_back_and_the_other_is_not() {
     let (node, agent) = (Node::at_rest(), Agent::new());
     let before = card(&node, node.igb);
     let one = |text: String| text.trim_matches(['[', ']']).to_owned();
-    let both = [wish(VIRTIO, 2, "vhost-vdpa"), wish(IGB, 2, "vfio")].map(one).join(", ");
+    let other = wish(IGB, 2, "vfio").replace("ringway.dev/a", "ringway.dev/b");
+    let both = [wish(VIRTIO, 2, "vhost-vdpa"), other].map(one).join(", ");
     agent.must("apply", &format!("[{both}]"));
     let (virtio, igb) = (card(&node, node.virtio), card(&node, node.igb));
     let plan = agent.must_reset(&["--parent", IGB, "--dry-run"]);

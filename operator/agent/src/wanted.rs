@@ -123,7 +123,8 @@ impl Wanted {
     pub fn of(spec: &NodeDevicesSpec) -> Self {
         let mut wanted = Self::default();
         for parent in &spec.parents {
-            match check(parent) {
+            let checked = check(parent).and_then(|parent| wanted.beside_others(parent));
+            match checked {
                 Ok(parent) => wanted.parents.push(parent),
                 Err((reason, message)) => wanted.refusals.push(Refusal {
                     parent: parent.name.clone(),
@@ -134,6 +135,33 @@ impl Wanted {
             }
         }
         wanted
+    }
+
+    /// A parent, unless another one before it serves one of its resources in another way.
+    fn beside_others(&self, parent: Parent) -> Result<Parent, Complaint> {
+        for pool in parent.pools.iter().filter(|pool| pool.resource.is_some()) {
+            let differs =
+                |other: &&Pool| other.resource == pool.resource && other.attach != pool.attach;
+            let others =
+                self.parents.iter().flat_map(|other| other.pools.iter().map(move |p| (other, p)));
+            if let Some((other, with)) = others.into_iter().find(|(_, other)| differs(other)) {
+                let resource = pool.resource.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Err((
+                    Reason::Invalid,
+                    format!(
+                        "{}: pool {} serves {resource} by {}, and pool {} of {} by {}: one \
+                         resource, one attach kind on a node",
+                        parent.name,
+                        pool.name,
+                        pool.attach.as_str(),
+                        with.name,
+                        other.name,
+                        with.attach.as_str(),
+                    ),
+                ));
+            }
+        }
+        Ok(parent)
     }
 
     /// Whether anything is said of the parent of this name, be it that it is refused.

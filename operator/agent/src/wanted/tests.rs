@@ -41,6 +41,24 @@ fn a_sound_spec_becomes_values() {
 }
 
 #[test]
+fn parents_serve_a_resource_in_one_way() {
+    let two = |attach| {
+        let mut spec = parent(vec![pool("a", "x", "0", Attach::VhostVdpa)]);
+        let other = parent(vec![pool("b", "x", "1", attach), pool("own", "", "0", Attach::Host)]);
+        spec.parents.extend(other.parents);
+        spec.parents[1].name = "0000:02:00.0".into();
+        Wanted::of(&spec)
+    };
+    assert_eq!(two(Attach::VhostVdpa).parents.len(), 2);
+    let wanted = two(Attach::Vfio);
+    assert_eq!(wanted.parents.len(), 1);
+    let Refusal { parent, reason, message, .. } = &wanted.refusals[0];
+    assert_eq!((parent.as_str(), *reason), ("0000:02:00.0", Reason::Invalid));
+    let words = "pool b serves ringway.dev/x by vfio, and pool a of 0000:01:00.0 by vhost-vdpa";
+    assert!(message.contains(words), "{message}");
+}
+
+#[test]
 fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
     let mut features = pool("a", "a", "0", Attach::VhostVdpa);
     features.vdpa = Some(VdpaSettings { features: Some("MAC,WINGS".into()), ..Default::default() });
