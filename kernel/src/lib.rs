@@ -31,6 +31,7 @@ pub mod sysfs;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod uevent;
+pub mod userspace;
 pub mod vdpa;
 pub mod vdpa_bus;
 pub mod vfio;

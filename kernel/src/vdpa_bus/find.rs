@@ -67,6 +67,19 @@ pub fn virtio_dir(root: &Root, name: &str) -> Result<Option<PathBuf>> {
     one(name, function, &below).map(Some)
 }
 
+/// The devices that were made on PCI functions themselves, and on which. Those of subfunctions are
+/// below an auxiliary device instead, the simulator's below none.
+pub fn functions(root: &Root) -> Result<Vec<(String, pci::Address)>> {
+    let mut found = Vec::new();
+    for name in list(root)? {
+        // gone since it was listed
+        let Ok(real) = real(&dir(root, &name)?) else { continue };
+        let parent = real.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        found.extend(parent.and_then(|name| name.parse().ok()).map(|address| (name, address)));
+    }
+    Ok(found)
+}
+
 /// The PCI function that a device's directory is below: the nearest one.
 pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
     real.ancestors().skip(1).find(|dir| {

@@ -24,6 +24,8 @@ fn reads_the_bus() {
     check(NETDEV, Some("virtio_vdpa"));
     check(CHAR, Some("vhost_vdpa"));
     check(UNBOUND, None);
+    let on = |name: &str, n: u32| (name.to_owned(), format!("0000:01:00.{n}").parse().unwrap());
+    assert_eq!(functions(&root).unwrap(), [on(NETDEV, 1), on(CHAR, 2), on(UNBOUND, 3)]);
     assert!(exists(&root, "sim0"));
     assert!(!exists(&root, "sim2"));
     assert!(list(&Root::new("/nowhere")).unwrap().is_empty());
