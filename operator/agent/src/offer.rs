@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use ringway_api::device_policy::Allocation as Wish;
 use ringway_kernel::inventory::{Inventory, VdpaDevice, VdpaFamily};
 use ringway_kernel::vdpa::Handle;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
-use ringway_node::pools::{Attach as Offered, Device, Pool as OfferedPool, Pools, State, Vdpa};
+use ringway_node::pools::{
+    Allocation, Attach as Offered, Device, Pool as OfferedPool, Pools, State, Vdpa,
+};
 
 use crate::cards;
 use crate::plan::{Attach, Planned, card};
@@ -45,7 +48,8 @@ pub fn pools(
                 Some(device)
             };
             let devices = pool.range.clone().filter_map(device).collect();
-            pools.push(OfferedPool { name: pool.name.clone(), resource, attach, devices });
+            let (name, allocation) = (pool.name.clone(), allocation(pool.allocation));
+            pools.push(OfferedPool { name, resource, attach, allocation, devices });
         }
     }
     let remaining: Vec<_> = last
@@ -65,6 +69,13 @@ fn offered(attach: Attach) -> Option<Offered> {
         Attach::VhostVdpa => Some(Offered::VhostVdpa),
         Attach::VirtioVdpa => Some(Offered::VirtioVdpa),
         Attach::Host => None,
+    }
+}
+
+fn allocation(wanted: Option<Wish>) -> Allocation {
+    match wanted {
+        Some(Wish::Pack) => Allocation::Pack,
+        Some(Wish::Spread) | None => Allocation::Spread,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{Attach, VdpaSettings};
+use ringway_api::device_policy::{Allocation, Attach, VdpaSettings};
 use ringway_api::node_devices::{Identity, NodeDevicesSpec, ParentSpec, PoolSpec};
 use ringway_kernel::features::Features;
 use ringway_kernel::pci;
@@ -74,6 +74,8 @@ pub struct Pool {
     pub settings: Settings,
     /// What its functions are set to at rest.
     pub defaults: Defaults,
+    /// Which of its devices a container gets; nothing is the same as spread.
+    pub allocation: Option<Allocation>,
 }
 
 /// What a vDPA device shall be; what is `None` is left to the device.
@@ -273,7 +275,15 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
         .map_err(|(value, error)| invalid("vdpa.features", &value, &error))?;
     let defaults = Defaults::of(pool.defaults.as_ref(), pool.attach)
         .map_err(|(field, value, allowed)| invalid(field, &value, allowed))?;
-    Ok(Pool { name: pool.name.clone(), resource, range, attach: pool.attach, settings, defaults })
+    Ok(Pool {
+        name: pool.name.clone(),
+        resource,
+        range,
+        attach: pool.attach,
+        settings,
+        defaults,
+        allocation: pool.allocation,
+    })
 }
 
 fn settings(vdpa: Option<&VdpaSettings>) -> Result<Settings, (String, String)> {

@@ -165,6 +165,21 @@ pub struct Pool {
     /// else as long as the pod has the function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// Which of its free devices a container gets; `Spread` if absent. Kubelet chooses NUMA nodes first,
+    /// as few as will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Allocation>,
+}
+
+/// Which of a pool's free devices a container gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum Allocation {
+    /// Of as many parents as there are, and then of those with the fewest devices in use: pods share
+    /// as little of a card's bandwidth as can be.
+    Spread,
+    /// Of as few parents as will do, those with the most devices in use first: parents that nobody
+    /// uses stay free to be changed.
+    Pack,
 }
 
 /// A range of function indices, ends included: `0-3`, or `2` for one.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::device_policy::{Attach, Defaults, Range, Uplink, VdpaSettings};
+use crate::device_policy::{Allocation, Attach, Defaults, Range, Uplink, VdpaSettings};
 
 /// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
 /// what the chart has put on the host goes. Set when the chart is removed.
@@ -120,6 +120,9 @@ pub struct PoolSpec {
     /// What its functions are set to while nobody uses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// Which of its free devices a container gets; `Spread` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<Allocation>,
 }
 
 /// What one node has, and what is still to be done there.

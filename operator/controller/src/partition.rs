@@ -83,6 +83,7 @@ mod tests {
             attach: *attach,
             vdpa: None,
             defaults: None,
+            allocation: None,
         };
         check(&DevicePolicySpec {
             node_selector: None,

@@ -275,6 +275,7 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         attach: pool.attach,
         vdpa: pool.vdpa.clone(),
         defaults: pool.defaults.clone(),
+        allocation: pool.allocation,
     };
     ParentSpec {
         name: name.to_owned(),

@@ -42,6 +42,9 @@ pub struct Pool {
     pub resource: Resource,
     /// How a device reaches its user.
     pub attach: Attach,
+    /// Which of its free devices a container gets. Absent is spread.
+    #[serde(default, skip_serializing_if = "Allocation::is_default")]
+    pub allocation: Allocation,
     /// The devices, in the order of their functions.
     pub devices: Vec<Device>,
 }
@@ -58,6 +61,22 @@ pub enum Attach {
     VirtioVdpa,
     /// The vDPA device's `/dev/vhost-vdpa-N` goes into the container.
     VhostVdpa,
+}
+
+/// Which of a pool's free devices a container gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Allocation {
+    /// Of as many parents as there are.
+    #[default]
+    Spread,
+    /// Of as few parents as will do.
+    Pack,
+}
+
+impl Allocation {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One schedulable thing.

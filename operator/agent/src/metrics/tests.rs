@@ -21,6 +21,7 @@ fn wanted() -> Wanted {
         attach,
         settings,
         defaults: Defaults::default(),
+        allocation: None,
     };
     let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
     Wanted { parents: vec![parent], refusals: vec![] }

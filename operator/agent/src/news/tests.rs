@@ -27,6 +27,7 @@ impl World {
             attach,
             settings,
             defaults: Defaults::default(),
+            allocation: None,
         };
         let name = ParentName::Pci(pf());
         let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };

@@ -25,6 +25,7 @@ fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Poo
         attach,
         settings: Settings::default(),
         defaults: Defaults::default(),
+        allocation: None,
     }
 }
 

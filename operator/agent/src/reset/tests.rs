@@ -94,6 +94,7 @@ impl Carved {
                 attach,
                 settings: Settings::default(),
                 defaults: Defaults::default(),
+                allocation: None,
             }
         };
         let pools =
@@ -216,7 +217,15 @@ fn what_functions_are_set_to_is_put_back() {
     };
     let resource = Some("ringway.dev/nets".parse().unwrap());
     let (attach, settings) = (Attach::Netdev, Settings::default());
-    let pool = Pool { name: "nets".into(), resource, range: 0..=1, attach, settings, defaults };
+    let pool = Pool {
+        name: "nets".into(),
+        resource,
+        range: 0..=1,
+        attach,
+        settings,
+        defaults,
+        allocation: None,
+    };
     let name = ParentName::Pci(pf());
     let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };

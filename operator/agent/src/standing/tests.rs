@@ -25,6 +25,7 @@ fn world_of(mut fake: Fake, attach: Attach) -> (Fake, Wanted, Report) {
         attach,
         settings,
         defaults: Defaults::default(),
+        allocation: None,
     };
     let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![pool] };
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
@@ -264,4 +265,20 @@ fn a_device_that_nobody_wants_stays_listed_while_it_is_there() {
 
     report.observed.inventory.parents[0].functions[0].vdpa.clear();
     assert_eq!(pools(&wanted, &report, Some(&last)).pools, []);
+}
+
+#[test]
+fn which_devices_a_container_gets_is_passed_on() {
+    use ringway_api::device_policy::Allocation as Wish;
+    use ringway_node::pools::Allocation;
+    let (_, mut wanted, report) = world();
+    for (wish, expected) in [
+        (None, Allocation::Spread),
+        (Some(Wish::Spread), Allocation::Spread),
+        (Some(Wish::Pack), Allocation::Pack),
+    ] {
+        wanted.parents[0].pools[0].allocation = wish;
+        let pools = crate::offer::pools("n", &wanted, &report, &Default::default(), None).unwrap();
+        assert_eq!(pools.pools[0].allocation, expected);
+    }
 }

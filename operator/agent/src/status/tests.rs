@@ -14,6 +14,7 @@ fn wanted() -> Wanted {
         attach,
         settings: Settings::default(),
         defaults: Defaults::default(),
+        allocation: None,
     };
     let pools =
         vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=2, Attach::VirtioVdpa)];
@@ -119,6 +120,7 @@ fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {
             attach: Attach::VirtioVdpa,
             settings: Settings::default(),
             defaults: Defaults::default(),
+            allocation: None,
         }],
     };
     wanted.parents.push(simulator);

@@ -8,6 +8,7 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         attach,
         vdpa: None,
         defaults: None,
+        allocation: None,
     }
 }
 

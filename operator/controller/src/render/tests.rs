@@ -303,3 +303,14 @@ fn what_functions_are_at_rest_is_the_nodes_to_know() {
     let spec = serde_json::to_value(&rendered.specs["a"].parents[0].pools[0]).unwrap();
     assert_eq!(spec["defaults"], defaults);
 }
+
+#[test]
+fn which_devices_a_container_gets_is_the_nodes_to_know() {
+    let pool = json!({"name": "vms", "resource": "r", "range": "0-1", "attach": "vhost-vdpa",
+                      "allocation": "Pack"});
+    let rendered = on_one_node(&[policy("p", json!({"pools": [pool]}))], &devices(|_| ()));
+    let spec = json!(rendered.specs["a"].parents[0].pools[0]);
+    assert_eq!(spec["allocation"], "Pack");
+    let rendered = on_one_node(&[policy("p", json!({}))], &devices(|_| ()));
+    assert_eq!(json!(rendered.specs["a"].parents[0].pools[0]).get("allocation"), None);
+}

@@ -41,6 +41,19 @@ fn the_documented_file_is_read_and_written_back_the_same() {
 }
 
 #[test]
+fn an_allocation_is_written_unless_it_is_the_usual() {
+    let spread = parse(&with("/pools/0/allocation", json!("Spread"))).unwrap();
+    assert_eq!(serde_json::to_value(&spread).unwrap(), sample());
+    let packed = with("/pools/0/allocation", json!("Pack"));
+    let pools = parse(&packed).unwrap();
+    assert_eq!(
+        (pools.pools[0].allocation, pools.pools[1].allocation),
+        (Allocation::Pack, Allocation::Spread)
+    );
+    assert_eq!(serde_json::to_value(&pools).unwrap(), packed);
+}
+
+#[test]
 fn unknown_fields_and_near_versions_are_accepted() {
     for (pointer, value) in [
         ("/version", json!(0)),
@@ -77,6 +90,7 @@ fn a_wrong_value_is_named_with_its_field() {
     let cases = [
         ("/pools/0/attach", json!("magic"), "field pools[0].attach", "magic"),
         ("/pools/0/attach", json!("host"), "field pools[0].attach", "host"),
+        ("/pools/0/allocation", json!("Random"), "field pools[0].allocation", "Random"),
         ("/pools/0/resource", json!("a/b"), "field pools[0].resource", "\"a/b\""),
         ("/pools/0/name", json!(""), "field pools[0].name", "\"\""),
         ("/pools/1/resource", json!("ringway.dev/vm-rings"), "pools[1].attach", "virtio-vdpa"),
