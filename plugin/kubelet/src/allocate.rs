@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use ringway_node::pools::Attach;
 use ringway_node::{DeviceId, Resource, device_id};
 use ringway_proto::kubelet::deviceplugin as dp;
 
-use crate::offer::{Offer, Unusable};
+use crate::offer::{Item, Offer, Unusable};
+use crate::supply::Delivery;
 use crate::{cdi, env};
 
 /// Why an allocation is refused. Kubelet shows the text in the pod's events.
@@ -95,17 +95,32 @@ pub fn answer(
         }
         items.push(item);
     }
-    let attach = offer.map_or(Attach::Netdev, |offer| offer.attach);
-    let cdi_device = |id| dp::CdiDevice { name: cdi::qualified_name(resource, id) };
-    Ok(dp::ContainerAllocateResponse {
-        envs: env::envs(resource, attach, &items),
-        cdi_devices: match attach {
-            Attach::VhostVdpa | Attach::Vfio => ids.iter().map(cdi_device).collect(),
-            // No nodes: a CDI device without edits is invalid.
-            Attach::VirtioVdpa | Attach::Netdev => Vec::new(),
-        },
-        ..Default::default()
-    })
+    let delivery = offer.map_or(Delivery::Cdi, |offer| offer.delivery);
+    let mut answer =
+        dp::ContainerAllocateResponse { envs: env::envs(resource, &items), ..Default::default() };
+    // A CDI device without edits is invalid: what has no nodes comes by its name alone.
+    let with_nodes = || items.iter().filter(|item| !item.nodes.is_empty());
+    match delivery {
+        Delivery::Cdi => {
+            let device = |id| dp::CdiDevice { name: cdi::qualified_name(resource, id) };
+            answer.cdi_devices = with_nodes().map(|item| device(item.id())).collect();
+        }
+        Delivery::Nodes => answer.devices = device_specs(with_nodes().copied()),
+    }
+    Ok(answer)
+}
+
+/// The nodes, each once: devices share some (`/dev/vfio/vfio`).
+fn device_specs<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<dp::DeviceSpec> {
+    let mut specs: Vec<dp::DeviceSpec> = Vec::new();
+    for (item, node) in items.flat_map(|item| item.nodes.iter().map(move |node| (item, node))) {
+        let host_path = format!("/dev/{node}");
+        if specs.iter().all(|spec| spec.host_path != host_path) {
+            let container_path = item.container_path(node);
+            specs.push(dp::DeviceSpec { container_path, host_path, permissions: "rw".to_owned() });
+        }
+    }
+    specs
 }
 
 #[cfg(test)]

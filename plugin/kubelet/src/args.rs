@@ -8,11 +8,17 @@ use ringway_kernel::Root;
 use ringway_node::Paths;
 
 use crate::plugin::Config;
+use crate::source::Source;
+use crate::supply::Delivery;
 
 /// Kubelet device plugin of Ringway: makes the devices that the agent prepared schedulable.
 ///
-/// Reads pools.json, which ringway-agent writes, and offers each resource in it to kubelet. A
-/// container that gets a vhost-vdpa device finds it as /dev/ringway/DEVICE-ID, by a CDI spec
+/// Reads pools.json, which ringway-agent writes, and offers each resource in it to kubelet; or, with
+/// --sriovdp-config, the configuration of the SR-IOV network device plugin, in whose place it then
+/// stands (docs/from-sriovdp.md). `ringway-device-plugin check` says what would be offered, and why
+/// other devices would not.
+///
+/// A container that gets a vhost-vdpa device finds it as /dev/ringway/DEVICE-ID, by a CDI spec
 /// that this program keeps up to date; other devices are moved into the pod by the CNI binary.
 ///
 /// Needs: to read sysfs, /dev and pools.json; to write in kubelet's device-plugins directory, the
@@ -33,8 +39,27 @@ pub struct Args {
     /// What to offer, as ringway-agent writes it (docs/pools.md). Watched: changes apply at once.
     /// While it is absent or wrong, the last good content goes on to be offered and every
     /// allocation is refused with the reason.
-    #[arg(long, value_name = "FILE", default_value_os_t = Paths::default().pools)]
+    #[arg(long, global = true, value_name = "FILE", default_value_os_t = Paths::default().pools)]
     pools: PathBuf,
+
+    /// What to offer, as the SR-IOV network device plugin is told it (its --config-file), instead of
+    /// pools.json. Watched: changes apply at once, and the last good content goes on to be offered
+    /// while it is wrong. Containers find device nodes under the host's names. The process must be in
+    /// the host's network namespace (hostNetwork) to know who carries the default route; elsewhere
+    /// only VFs are offered.
+    #[arg(long, global = true, value_name = "FILE")]
+    sriovdp_config: Option<PathBuf>,
+
+    /// With --sriovdp-config: what comes before the slash in the names of resources that have no
+    /// resourcePrefix of their own.
+    #[arg(long, global = true, value_name = "DOMAIN", default_value = "intel.com")]
+    resource_prefix: String,
+
+    /// With --sriovdp-config: nodes get into containers by CDI, which containerd 1.7 and CRI-O 1.23 do
+    /// if told to, and later ones always; else kubelet is told them with each allocation. With
+    /// pools.json it is always by CDI.
+    #[arg(long, global = true)]
+    use_cdi: bool,
 
     /// Where container runtimes look for CDI specs (containerd: cdi_spec_dirs). One file
     /// ringway.dev-RESOURCE.json per resource with device nodes.
@@ -51,11 +76,11 @@ pub struct Args {
     lock_dir: PathBuf,
 
     /// Where the host's sysfs is mounted.
-    #[arg(long, value_name = "DIR", default_value = "/sys")]
+    #[arg(long, global = true, value_name = "DIR", default_value = "/sys")]
     sys: PathBuf,
 
     /// Where the host's device nodes are. CDI specs name them as /dev/..., the runtime's view.
-    #[arg(long, value_name = "DIR", default_value = "/dev")]
+    #[arg(long, global = true, value_name = "DIR", default_value = "/dev")]
     dev: PathBuf,
 
     /// Path of the ringway binary on the host, such as /opt/cni/bin/ringway. CDI specs then make
@@ -81,11 +106,37 @@ pub struct Args {
 }
 
 /// What to do instead of serving kubelet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Verb {
     /// Write CDI specs and device-info once, for what pools.json offers now, and end. For the start
     /// of the machine, before kubelet starts containers that were given devices before.
     Publish,
+    /// Say what would be advertised and why other devices would not, and end.
+    ///
+    /// Changes nothing, needs no kubelet, and may run beside a plugin that serves. Ends with status 0
+    /// if all is well; 1 if the file cannot be used, with the reason on standard error; 3 if it can,
+    /// and there is a warning, or a device that would be advertised as unhealthy.
+    ///
+    /// Example: ringway-device-plugin check --config config.json --resource-prefix openshift.io
+    Check {
+        /// The SR-IOV network device plugin's configuration; the same as --sriovdp-config. Without
+        /// either: pools.json.
+        #[arg(long, value_name = "FILE", conflicts_with = "sriovdp_config")]
+        config: Option<PathBuf>,
+
+        /// A table for people, or JSON for programs.
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
+        output: Output,
+    },
+}
+
+/// How `check` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Aligned columns.
+    Table,
+    /// One JSON object.
+    Json,
 }
 
 /// How to log.
@@ -100,9 +151,18 @@ pub enum LogFormat {
 impl Args {
     /// The same, ready to run with.
     pub fn config(self) -> Config {
+        let checked = match self.verb {
+            Some(Verb::Check { config, .. }) => config,
+            Some(Verb::Publish) | None => None,
+        };
+        let delivery = if self.use_cdi { Delivery::Cdi } else { Delivery::Nodes };
+        let source = match checked.or(self.sriovdp_config) {
+            Some(file) => Source::Sriovdp { file, prefix: self.resource_prefix, delivery },
+            None => Source::Pools(self.pools),
+        };
         Config {
             plugins_dir: self.kubelet_dir.join("device-plugins"),
-            pools: self.pools,
+            source,
             cdi_dir: self.cdi_dir,
             devinfo_dir: self.devinfo_dir,
             lock_dir: self.lock_dir,
@@ -155,7 +215,7 @@ mod tests {
     fn defaults_are_those_of_a_node() {
         let config = parse(&[]).unwrap().config();
         assert_eq!(config.plugins_dir, Path::new("/var/lib/kubelet/device-plugins"));
-        assert_eq!(config.pools, Path::new("/var/lib/ringway/pools.json"));
+        assert_eq!(config.source, Source::Pools("/var/lib/ringway/pools.json".into()));
         assert_eq!(config.hook, None);
         assert!(config.instance.starts_with(&format!("{}.", std::process::id())));
     }
@@ -164,6 +224,26 @@ mod tests {
     fn without_a_verb_it_serves() {
         assert_eq!(parse(&["--hook", "/x"]).unwrap().verb, None);
         assert_eq!(parse(&["--hook", "/x", "publish"]).unwrap().verb, Some(Verb::Publish));
+    }
+
+    #[test]
+    fn the_other_configuration_takes_the_place_of_the_pools() {
+        let source = |args: &[&str]| parse(args).unwrap().config().source;
+        let other = |prefix: &str, delivery| Source::Sriovdp {
+            file: "/c".into(),
+            prefix: prefix.to_owned(),
+            delivery,
+        };
+        let plain = other("intel.com", Delivery::Nodes);
+        assert_eq!(source(&["--sriovdp-config", "/c"]), plain);
+        assert_eq!(source(&["check", "--config", "/c"]), plain);
+        assert_eq!(source(&["check", "--sriovdp-config", "/c"]), plain);
+        assert_eq!(
+            source(&["--sriovdp-config", "/c", "--resource-prefix", "x.org", "--use-cdi"]),
+            other("x.org", Delivery::Cdi)
+        );
+        assert_eq!(source(&["check", "--pools", "/p"]), Source::Pools("/p".into()));
+        assert!(parse(&["check", "--config", "/c", "--sriovdp-config", "/c"]).is_err());
     }
 
     #[test]

@@ -11,13 +11,16 @@ use std::path::Path;
 use ringway_node::{DeviceId, Resource};
 use serde::Serialize;
 
-use crate::offer::Offer;
+use crate::offer::{Item, Offer};
 
 /// The lowest version with all we use: host paths (0.5), dots in a class (0.6).
 const VERSION: &str = "0.6.0";
 
 /// How the names of our files begin.
 pub const FILE_PREFIX: &str = "ringway.dev-";
+
+/// How the names of our files for resources of other prefixes begin.
+pub const OTHER_FILE_PREFIX: &str = "ringway-sriovdp-";
 
 /// A spec file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,35 +79,28 @@ impl Edits {
 /// `hook` is the host's path of the `ringway` binary. With it, containers that hold a device may
 /// lock all of their memory, which vhost-vdpa and vfio need for a guest's.
 pub fn spec(resource: &Resource, offer: &Offer, hook: Option<&Path>) -> Option<Spec> {
-    let devices: Vec<_> = offer
-        .items
-        .iter()
-        .filter(|item| !item.nodes.is_empty())
-        .map(|item| device(&item.device.id, &item.nodes))
-        .collect();
+    let devices: Vec<_> =
+        offer.items.iter().filter(|item| !item.nodes.is_empty()).map(device).collect();
     // Edits of the whole spec are made once for a container, however many devices it has.
     let hooks = hook.map(memlock_hook).into_iter().collect();
     let container_edits = Edits { device_nodes: Vec::new(), hooks };
-    let kind = format!("{}/{}", Resource::PREFIX, class(resource));
+    let kind = kind(resource);
     let spec = Spec { cdi_version: VERSION, kind, devices, container_edits };
     (!spec.devices.is_empty()).then_some(spec)
 }
 
-fn device(id: &DeviceId, nodes: &[String]) -> Device {
+fn device(item: &Item) -> Device {
     let node = |name: &String| Node {
-        path: match name.starts_with("vhost-vdpa-") {
-            true => container_path(id),
-            // users of vfio find its nodes by the numbers that sysfs shows them
-            false => format!("/dev/{name}"),
-        },
+        path: item.container_path(name),
         host_path: format!("/dev/{name}"),
         // The node exists only inside the container, whose user may be anyone.
         file_mode: 0o666,
         permissions: "rw",
     };
     // `/dev/vfio/vfio` comes with each device: a runtime puts a path into a container once.
-    let device_nodes = nodes.iter().map(node).collect();
-    Device { name: id.to_string(), container_edits: Edits { device_nodes, hooks: Vec::new() } }
+    let device_nodes = item.nodes.iter().map(node).collect();
+    let container_edits = Edits { device_nodes, hooks: Vec::new() };
+    Device { name: item.id().to_string(), container_edits }
 }
 
 fn memlock_hook(path: &Path) -> Hook {
@@ -124,33 +120,32 @@ impl Spec {
     }
 }
 
-/// Where a container finds a vhost-vdpa device's node: the same after a reboot has numbered the host's
-/// nodes anew, because kubelet and live migration remember it.
-pub fn container_path(id: &DeviceId) -> String {
-    format!("/dev/ringway/{id}")
-}
-
 /// The device's fully qualified name, as kubelet passes it to the runtime.
 pub fn qualified_name(resource: &Resource, id: &DeviceId) -> String {
-    format!("{}/{}={id}", Resource::PREFIX, class(resource))
+    format!("{}={id}", kind(resource))
 }
 
 /// The name of the resource's spec file.
 pub fn file_name(resource: &Resource) -> String {
-    format!("{FILE_PREFIX}{}.json", resource.name())
+    match resource.prefix() {
+        Resource::PREFIX => format!("{FILE_PREFIX}{}.json", resource.name()),
+        prefix => format!("{OTHER_FILE_PREFIX}{prefix}-{}.json", resource.name()),
+    }
 }
 
-/// The class in the kind: the resource's name, which unlike a class may begin with a digit.
+/// The kind: vendor and class, prefix and name of the resource. Unlike those, both must begin with a
+/// letter.
 ///
-/// A class of one letter is allowed, but the library of the runtimes ends with it: containerd 2.2
+/// One of one letter is allowed, but the library of the runtimes ends with it: containerd 2.2
 /// with CDI 1.1.0 panics on the file (`validateVendorOrClassName`, pkg/parser/parser.go, slices
 /// from 1 to length - 1), and takes every container's start with it.
-fn class(resource: &Resource) -> String {
-    let name = resource.name();
-    match name.len() == 1 || name.starts_with(|c: char| c.is_ascii_digit()) {
+fn kind(resource: &Resource) -> String {
+    let safe = |name: &str| match name.len() == 1 || name.starts_with(|c: char| c.is_ascii_digit())
+    {
         true => format!("r-{name}"),
         false => name.to_owned(),
-    }
+    };
+    format!("{}/{}", safe(resource.prefix()), safe(resource.name()))
 }
 
 #[cfg(test)]

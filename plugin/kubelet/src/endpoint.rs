@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
+use crate::offer::Offer;
 use crate::plugin::Config;
 use crate::service::Service;
 
@@ -73,6 +74,7 @@ pub struct Endpoint {
     path: PathBuf,
     identity: Option<Identity>,
     list: watch::Sender<Vec<dp::Device>>,
+    offer: watch::Sender<Offer>,
     /// When kubelet was last told of it, and which kubelet.
     pub registered: Option<(Identity, Instant)>,
     task: Option<JoinHandle<()>>,
@@ -85,19 +87,18 @@ pub fn socket_name(resource: &Resource, instance: &str) -> String {
 }
 
 fn socket_prefix(resource: &Resource) -> String {
-    format!("ringway-{}-", resource.name())
+    match resource.prefix() {
+        Resource::PREFIX => format!("ringway-{}-", resource.name()),
+        prefix => format!("ringway-{prefix}_{}-", resource.name()),
+    }
 }
 
 impl Endpoint {
-    /// Starts to serve `resource` with `list`.
+    /// Starts to serve `resource` with what `offer` has.
     ///
     /// # Errors
     /// [`Error::PathTooLong`] and [`Error::Socket`].
-    pub fn start(
-        config: &Arc<Config>,
-        resource: &Resource,
-        list: Vec<dp::Device>,
-    ) -> Result<Self, Error> {
+    pub fn start(config: &Arc<Config>, resource: &Resource, offer: &Offer) -> Result<Self, Error> {
         let path = config.plugins_dir.join(socket_name(resource, &config.instance));
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(Error::PathTooLong { resource: resource.clone(), path });
@@ -109,9 +110,14 @@ impl Endpoint {
         remove_socket(&path).map_err(error("remove old"))?;
         let listener = UnixListener::bind(&path).map_err(error("bind"))?;
         let identity = identity(&path);
-        let (sender, receiver) = watch::channel(list);
-        let service =
-            Service { resource: resource.clone(), config: config.clone(), list: receiver };
+        let (list, lists) = watch::channel(offer.list());
+        let (offer, offers) = watch::channel(offer.clone());
+        let service = Service {
+            resource: resource.clone(),
+            config: config.clone(),
+            list: lists,
+            offer: offers,
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = Server::builder().serve_with_incoming_shutdown(
             DevicePluginServer::new(service),
@@ -126,11 +132,19 @@ impl Endpoint {
                 tracing::error!(resource = %name, error = crate::error::chain(&e), "server ended");
             }
         });
-        Ok(Self { path, identity, list: sender, registered: None, task: Some(task), _stop: stop })
+        Ok(Self { path, identity, list, offer, registered: None, task: Some(task), _stop: stop })
     }
 
-    /// Sends `list` to whoever watches, if it is different.
-    pub fn update(&self, list: Vec<dp::Device>) {
+    /// Sends the list of `offer` to whoever watches, if it is different.
+    pub fn update(&self, offer: &Offer) {
+        let list = offer.list();
+        self.offer.send_if_modified(|old| {
+            let different = old != offer;
+            if different {
+                *old = offer.clone();
+            }
+            different
+        });
         self.list.send_if_modified(|old| {
             let different = *old != list;
             *old = list;

@@ -1,7 +1,9 @@
-//! Kubelet device plugin: advertises the pools of `pools.json` and hands out their devices.
+//! Kubelet device plugin: advertises the pools of `pools.json`, or of the SR-IOV network device plugin's
+//! own configuration, and hands out their devices.
 //!
-//! Observe, plan, apply: [`look`] and `pools.json` give values, [`offer`] turns them into what is
-//! offered, [`allocate`], [`cdi`] and [`env`] into what a container gets; [`publish`],
+//! Observe, plan, apply: [`look`] and the [`source`] give values, [`offer`] turns them into what is
+//! offered, [`prefer`] into what kubelet should choose, [`allocate`], [`cdi`] and
+//! [`env`] into what a container gets; [`publish`],
 //! [`endpoint`] and [`register`] carry it out; [`plugin`] does so again whenever something changes.
 //!
 //! It never changes a device and never talks to the API server. It does decide what a container
@@ -10,6 +12,7 @@
 pub mod allocate;
 pub mod args;
 pub mod cdi;
+pub mod check;
 mod complaints;
 pub mod endpoint;
 pub mod env;
@@ -17,9 +20,13 @@ pub mod error;
 pub mod look;
 pub mod offer;
 pub mod plugin;
+pub mod prefer;
 pub mod publish;
 pub mod register;
 pub mod service;
+pub mod source;
+pub mod sriovdp;
+pub mod supply;
 #[cfg(test)]
 mod testing;
 pub mod watch;

@@ -4,18 +4,24 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use ringway_kernel::chardev::CharDevice;
-use ringway_kernel::{Error, Root, pci, vdpa_bus, vfio};
-use ringway_node::pools::Device;
+use ringway_kernel::{Error, Root, pci, userspace, vdpa_bus, vfio};
 
-/// The kernel's state of one device of `pools.json`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::supply::{Entry, Way};
+
+/// The kernel's state of one device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// The PCI function; `None` where the device has no PCI address.
     pub function: Option<Presence>,
     /// The vDPA device; `None` where the device has none in `pools.json`.
     pub vdpa: Option<Presence>,
-    /// The nodes that its user opens: the one that vhost_vdpa made, or those of vfio-pci.
+    /// The nodes that its user opens: the one that vhost_vdpa made, or those of vfio-pci or of a UIO
+    /// driver.
     pub nodes: Vec<Node>,
+    /// The nodes that are handed out with it as far as they are there.
+    pub also: Vec<Node>,
+    /// Its RDMA devices, where they are handed out with it.
+    pub rdma_devices: Vec<String>,
 }
 
 /// Whether a bus has a device, and what drives it.
@@ -38,11 +44,12 @@ pub enum Node {
     Absent(String),
 }
 
-/// Looks at `device`.
+/// Looks at the device of `entry`.
 ///
 /// # Errors
 /// An attribute that exists cannot be read or understood.
-pub fn look(root: &Root, device: &Device) -> Result<Sighting, Error> {
+pub fn look(root: &Root, entry: &Entry) -> Result<Sighting, Error> {
+    let device = &entry.device;
     let function = match device.pci_address {
         None => None,
         Some(address) => Some(match pci::exists(root, address) {
@@ -52,6 +59,9 @@ pub fn look(root: &Root, device: &Device) -> Result<Sighting, Error> {
     };
     let given = device.pci_address.map(|address| vfio::of(root, address)).transpose()?.flatten();
     let mut nodes: Vec<_> = given.iter().flat_map(|g| g.nodes()).map(|n| node(root, n)).collect();
+    if let (Way::Uio, Some(address)) = (entry.way, device.pci_address) {
+        nodes.extend(userspace::uio(root, address)?.iter().map(|n| node(root, n)));
+    }
     let vdpa = match &device.vdpa {
         None => None,
         Some(vdpa) if !vdpa_bus::exists(root, &vdpa.name) => Some(Presence::Missing),
@@ -60,7 +70,20 @@ pub fn look(root: &Root, device: &Device) -> Result<Sighting, Error> {
             Some(presence(vdpa_bus::driver(root, &vdpa.name)?))
         }
     };
-    Ok(Sighting { function, vdpa, nodes })
+    let (also, rdma_devices) = also(root, entry)?;
+    Ok(Sighting { function, vdpa, nodes, also, rdma_devices })
+}
+
+fn also(root: &Root, entry: &Entry) -> Result<(Vec<Node>, Vec<String>), Error> {
+    let (mut found, mut rdma_devices) = (Vec::new(), Vec::new());
+    if let (true, Some(address)) = (entry.with.rdma, entry.device.pci_address) {
+        found.extend(userspace::rdma(root, address)?);
+        rdma_devices = userspace::rdma_devices(root, address)?;
+    }
+    if entry.with.vhost_net {
+        found.extend(userspace::vhost_net(root));
+    }
+    Ok((found.iter().map(|n| node(root, n)).collect(), rdma_devices))
 }
 
 fn presence(driver: Option<String>) -> Presence {
@@ -86,7 +109,9 @@ fn is_char_device(path: &Path, major: u32, minor: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supply::{NodePaths, With};
     use ringway_kernel::testing::Tree;
+    use ringway_node::pools::Device;
     use serde_json::json;
 
     const ADDRESS: &str = "0000:01:00.1";
@@ -114,16 +139,25 @@ mod tests {
         tree.write("sys/bus/vdpa/devices/vdpa:0000:01:00.1/vhost-vdpa-3/dev", number);
     }
 
+    fn entry(device: Device) -> Entry {
+        let (way, paths) = (Way::VhostVdpa, NodePaths::Stable);
+        Entry { device, way, paths, with: With::default() }
+    }
+
+    fn seen(function: Option<Presence>, vdpa: Option<Presence>, nodes: Vec<Node>) -> Sighting {
+        Sighting { function, vdpa, nodes, also: Vec::new(), rdma_devices: Vec::new() }
+    }
+
     fn bound(driver: &str) -> Option<Presence> {
         Some(Presence::Bound(driver.to_owned()))
     }
 
     #[test]
     fn the_node_is_what_sysfs_says_and_not_what_the_file_remembers() {
-        let sighting = look(&tree().root(), &device()).unwrap();
+        let sighting = look(&tree().root(), &entry(device())).unwrap();
         let nodes = vec![Node::There("vhost-vdpa-3".to_owned())];
         let (function, vdpa) = (bound("vp-vdpa"), bound("vhost_vdpa"));
-        assert_eq!(sighting, Sighting { function, vdpa, nodes });
+        assert_eq!(sighting, seen(function, vdpa, nodes));
     }
 
     #[test]
@@ -138,7 +172,7 @@ mod tests {
         }
         let mut device = device();
         device.vdpa = None;
-        let sighting = look(&tree.root(), &device).unwrap();
+        let sighting = look(&tree.root(), &entry(device)).unwrap();
         let (there, absent) = (|n: &str| Node::There(n.into()), |n: &str| Node::Absent(n.into()));
         let nodes = vec![
             there("vfio/vfio"),
@@ -146,7 +180,38 @@ mod tests {
             there("vfio/12"),
             absent("vfio/devices/vfio3"),
         ];
-        assert_eq!(sighting, Sighting { function: bound("vfio-pci"), vdpa: None, nodes });
+        assert_eq!(sighting, seen(bound("vfio-pci"), None, nodes));
+    }
+
+    #[test]
+    fn what_goes_with_a_function_is_found() {
+        let tree = Tree::new("0000:01:00.1 igb_uio");
+        for (path, numbers) in
+            [("uio/uio4", "1:3"), ("infiniband_verbs/uverbs0", "1:3"), ("infiniband/mlx5_3", "1:3")]
+        {
+            tree.write(&format!("sys/devices/pci0000:00/0000:01:00.1/{path}/dev"), numbers);
+        }
+        for node in ["uio4", "infiniband/uverbs0", "vhost-net"] {
+            let path = tree.path("dev").join(node);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink("/dev/null", path).unwrap();
+        }
+        let mut entry = entry(device());
+        entry.device.vdpa = None;
+        entry.way = Way::Uio;
+        let plain = look(&tree.root(), &entry).unwrap();
+        assert_eq!(plain.nodes, [Node::There("uio4".to_owned())]);
+        assert_eq!((plain.also, plain.rdma_devices), (Vec::new(), Vec::new()));
+        entry.with = With { rdma: true, vhost_net: true, extra: None };
+        let all = look(&tree.root(), &entry).unwrap();
+        assert_eq!(all.rdma_devices, ["mlx5_3"]);
+        // /dev/null has not the number of vhost-net
+        let expected = [
+            Node::There("infiniband/uverbs0".to_owned()),
+            Node::Absent("vhost-net".to_owned()),
+            Node::Absent("net/tun".to_owned()),
+        ];
+        assert_eq!(all.also, expected);
     }
 
     #[test]
@@ -154,22 +219,22 @@ mod tests {
         let tree = tree();
         let absent = [Node::Absent("vhost-vdpa-3".to_owned())];
         set_number(&tree, "1:5");
-        assert_eq!(look(&tree.root(), &device()).unwrap().nodes, absent);
+        assert_eq!(look(&tree.root(), &entry(device())).unwrap().nodes, absent);
         std::fs::remove_file(tree.path("dev/vhost-vdpa-3")).unwrap();
-        assert_eq!(look(&tree.root(), &device()).unwrap().nodes, absent);
+        assert_eq!(look(&tree.root(), &entry(device())).unwrap().nodes, absent);
         tree.write("dev/vhost-vdpa-3", "a file");
-        assert_eq!(look(&tree.root(), &device()).unwrap().nodes, absent);
+        assert_eq!(look(&tree.root(), &entry(device())).unwrap().nodes, absent);
     }
 
     #[test]
     fn devices_can_be_missing_or_unbound() {
         let empty = Tree::new("");
-        let sighting = look(&empty.root(), &device()).unwrap();
+        let sighting = look(&empty.root(), &entry(device())).unwrap();
         assert_eq!(sighting.function, Some(Presence::Missing));
         assert_eq!(sighting.vdpa, Some(Presence::Missing));
 
         let unbound = Tree::new("0000:01:00.1 vdpa=vdpa:0000:01:00.1");
-        let sighting = look(&unbound.root(), &device()).unwrap();
+        let sighting = look(&unbound.root(), &entry(device())).unwrap();
         assert_eq!(sighting.function, Some(Presence::Unbound));
         assert_eq!(sighting.vdpa, Some(Presence::Unbound));
     }
@@ -178,6 +243,6 @@ mod tests {
     fn what_cannot_be_read_is_an_error() {
         let tree = tree();
         set_number(&tree, "nonsense");
-        assert!(look(&tree.root(), &device()).is_err());
+        assert!(look(&tree.root(), &entry(device())).is_err());
     }
 }

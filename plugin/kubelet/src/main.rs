@@ -1,20 +1,32 @@
 //! See [`ringway_device_plugin`].
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
-use ringway_device_plugin::args::{Args, LogFormat, Verb};
+use ringway_device_plugin::args::{Args, LogFormat, Output, Verb};
 use ringway_device_plugin::offer::Offers;
-use ringway_device_plugin::{plugin, publish};
+use ringway_device_plugin::source::{self, Source};
+use ringway_device_plugin::{check, plugin, publish, sriovdp};
 use ringway_node::pools;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-fn main() -> anyhow::Result<()> {
+/// The status with which `check` ends if there is something to look at.
+const ATTENTION: u8 = 3;
+
+fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     log_to_stderr(args.log_format);
-    if let Some(Verb::Publish) = args.verb {
-        return publish_once(&args.config());
+    match args.verb.clone() {
+        Some(Verb::Publish) => publish_once(&args.config()).map(|()| ExitCode::SUCCESS),
+        Some(Verb::Check { output, .. }) => check(&args.config(), output),
+        None => serve(args.config()).map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn serve(config: plugin::Config) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -28,7 +40,7 @@ fn main() -> anyhow::Result<()> {
                     _ = interrupt.recv() => {}
                 }
             };
-            plugin::run(args.config(), shutdown).await;
+            plugin::run(config, shutdown).await;
             Ok(())
         })
 }
@@ -36,13 +48,36 @@ fn main() -> anyhow::Result<()> {
 /// What is offered nowhere needs no files.
 fn publish_once(config: &plugin::Config) -> anyhow::Result<()> {
     let offers = match config.observe() {
-        Err(pools::Error::File(error)) if error.is_not_found() => Offers::new(),
+        Err(source::Error::Pools(pools::Error::File(error))) if error.is_not_found() => {
+            Offers::new()
+        }
         observed => observed.context("see what is offered")?,
     };
-    publish::specs(&config.cdi_dir, &offers, config.hook.as_deref()).context("write CDI specs")?;
-    publish::infos(&config.devinfo_dir, &offers).context("write device-info")?;
+    let ours = config.source.ours([&offers]);
+    publish::specs(&config.cdi_dir, &offers, config.hook.as_deref(), &ours)
+        .context("write CDI specs")?;
+    publish::infos(&config.devinfo_dir, &offers, &ours).context("write device-info")?;
     tracing::info!(resources = offers.len(), "published");
     Ok(())
+}
+
+fn check(config: &plugin::Config, output: Output) -> anyhow::Result<ExitCode> {
+    let mut told = config.source.read(&config.root).context("see what would be offered")?;
+    if matches!(config.source, Source::Pools(_)) {
+        let functions = sriovdp::functions(&config.root, &sriovdp::Routes::read())
+            .context("find the machine's functions")?;
+        told.left_out = check::not_in_pools(&told.supplies, &functions);
+    }
+    let report = check::report(&told, &config.offers(&told.supplies));
+    let text = match output {
+        Output::Table => report.table(),
+        Output::Json => {
+            let json = serde_json::to_string_pretty(&report).context("write JSON")?;
+            format!("{json}\n")
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("write to standard output")?;
+    Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) })
 }
 
 fn log_to_stderr(format: LogFormat) {

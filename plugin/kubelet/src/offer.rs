@@ -1,14 +1,15 @@
-//! What is offered, and why something is not: pure functions over `pools.json` and sightings.
+//! What is offered, and why something is not: pure functions over supplies and sightings.
 
 use std::collections::BTreeMap;
 
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
-use ringway_node::pools::{Attach, Device, Pools, State};
+use ringway_node::pools::{Allocation, Device, State};
 use ringway_node::{DeviceId, Resource};
 use ringway_proto::kubelet::deviceplugin as dp;
 
 use crate::look::{Node, Presence, Sighting};
+use crate::supply::{Delivery, Entry, NodePaths, Supply, Way};
 
 /// All that is offered, by resource.
 pub type Offers = BTreeMap<Resource, Offer>;
@@ -16,20 +17,24 @@ pub type Offers = BTreeMap<Resource, Offer>;
 /// What one resource has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// How its devices reach their users.
-    pub attach: Attach,
-    /// Its devices, in the order of `pools.json`.
+    /// Which of them a container gets, if kubelet can choose: spread if one of its pools says so.
+    pub allocation: Allocation,
+    /// How their nodes get into a container.
+    pub delivery: Delivery,
+    /// Its devices, in the order of their supplies.
     pub items: Vec<Item>,
 }
 
 /// One device and whether it can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its entry in `pools.json`.
-    pub device: Device,
+    /// The device, and how it is handed out.
+    pub entry: Entry,
     /// Names below `/dev` of the nodes that its user opens, as far as they are there: a device that
     /// is draining keeps them for the pod that holds it.
     pub nodes: Vec<String>,
+    /// Its RDMA devices, where they are handed out with it.
+    pub rdma_devices: Vec<String>,
     /// Why it cannot be handed out.
     pub unusable: Option<Unusable>,
 }
@@ -76,36 +81,41 @@ pub enum Unusable {
     Look(String),
 }
 
-/// What `pools` offers, given how the kernel sees each device.
-pub fn offers(pools: &Pools, look: impl Fn(&Device) -> Result<Sighting, String>) -> Offers {
+/// What is offered of `supplies`, given how the kernel sees each device.
+pub fn offers(supplies: &[Supply], look: impl Fn(&Entry) -> Result<Sighting, String>) -> Offers {
     let mut offers = Offers::new();
-    for pool in &pools.pools {
-        let offer = offers
-            .entry(pool.resource.clone())
-            .or_insert_with(|| Offer { attach: pool.attach, items: Vec::new() });
-        for device in &pool.devices {
-            offer.items.push(item(pool.attach, device, look(device)));
+    for supply in supplies {
+        let (allocation, delivery) = (supply.allocation, supply.delivery);
+        let offer = offers.entry(supply.resource.clone()).or_insert_with(|| Offer {
+            allocation,
+            delivery,
+            items: Vec::new(),
+        });
+        if allocation == Allocation::Spread {
+            offer.allocation = Allocation::Spread;
         }
+        offer.items.extend(supply.entries.iter().map(|entry| item(entry, look(entry))));
     }
     offers
 }
 
-fn item(attach: Attach, device: &Device, sighting: Result<Sighting, String>) -> Item {
+fn item(entry: &Entry, sighting: Result<Sighting, String>) -> Item {
     let there = |node: &Node| match node {
         Node::There(name) => Some(name.clone()),
         Node::Absent(_) => None,
     };
-    let seen = sighting.as_ref().map_or(&[][..], |sighting| &sighting.nodes);
-    let nodes = seen.iter().filter_map(there).collect();
-    let unusable = usable(attach, device, sighting).err();
-    Item { device: device.clone(), nodes, unusable }
+    let (mut nodes, mut rdma_devices) = (Vec::new(), Vec::new());
+    if let Ok(seen) = &sighting {
+        let opened = matches!(entry.way, Way::Vfio | Way::Uio | Way::VhostVdpa);
+        let own = if opened { &seen.nodes[..] } else { &[] };
+        nodes.extend(own.iter().chain(&seen.also).filter_map(there));
+        rdma_devices.clone_from(&seen.rdma_devices);
+    }
+    let unusable = usable(entry.way, &entry.device, sighting).err();
+    Item { entry: entry.clone(), nodes, rdma_devices, unusable }
 }
 
-fn usable(
-    attach: Attach,
-    device: &Device,
-    sighting: Result<Sighting, String>,
-) -> Result<(), Unusable> {
+fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Result<(), Unusable> {
     let reason = || device.reason.clone().unwrap_or_default();
     match device.state {
         State::Ready => {}
@@ -117,18 +127,22 @@ fn usable(
         Some(address) => format!("pci function {address}"),
         None => format!("function of device {}", device.id),
     };
-    match attach {
-        Attach::Vfio => {
+    match way {
+        Way::Vfio => {
             has_driver(&sighting.function, function(), vfio::DRIVER)?;
             has_nodes(sighting.nodes, function())
         }
-        Attach::Netdev => is_netdev_driver(&sighting.function, function()),
+        Way::Uio => {
+            is_uio_driver(&sighting.function, function())?;
+            has_nodes(sighting.nodes, function())
+        }
+        Way::Netdev => is_netdev_driver(&sighting.function, function()),
         // The function's driver made the vDPA device: whichever it is, it is the right one.
-        Attach::VirtioVdpa => {
+        Way::VirtioVdpa => {
             is_there(&sighting.function, function())?;
             has_driver(&sighting.vdpa, vdpa_name(device), Driver::VirtioVdpa.name())
         }
-        Attach::VhostVdpa => {
+        Way::VhostVdpa => {
             is_there(&sighting.function, function())?;
             has_driver(&sighting.vdpa, vdpa_name(device), Driver::VhostVdpa.name())?;
             has_nodes(sighting.nodes, vdpa_name(device))
@@ -156,6 +170,18 @@ fn is_netdev_driver(presence: &Option<Presence>, what: String) -> Result<(), Unu
         Some(Presence::Missing) => Err(Unusable::Missing { what }),
         Some(Presence::Unbound) => no_driver(what, WANTED),
         Some(Presence::Bound(found)) if found.contains("vfio") || found.contains("vdpa") => {
+            Err(Unusable::Driver { what, found: found.clone(), wanted: WANTED })
+        }
+        Some(Presence::Bound(_)) => Ok(()),
+    }
+}
+
+fn is_uio_driver(presence: &Option<Presence>, what: String) -> Result<(), Unusable> {
+    const WANTED: &str = "a uio driver";
+    match presence {
+        None | Some(Presence::Missing) => Err(Unusable::Missing { what }),
+        Some(Presence::Unbound) => no_driver(what, WANTED),
+        Some(Presence::Bound(found)) if !found.contains("uio") => {
             Err(Unusable::Driver { what, found: found.clone(), wanted: WANTED })
         }
         Some(Presence::Bound(_)) => Ok(()),
@@ -201,20 +227,53 @@ impl Offer {
 
     /// The item of `id`.
     pub fn find(&self, id: &DeviceId) -> Option<&Item> {
-        self.items.iter().find(|item| item.device.id == *id)
+        self.items.iter().find(|item| item.id() == id)
     }
 }
 
 impl Item {
+    /// What kubelet calls it.
+    pub fn id(&self) -> &DeviceId {
+        &self.entry.device.id
+    }
+
+    /// Where a container finds the host's node of this name below `/dev`.
+    ///
+    /// That of a vhost-vdpa device has a path that stays after a reboot has numbered the host's nodes
+    /// anew, because kubelet and live migration remember it. Users of vfio find its nodes by the
+    /// numbers that sysfs shows them.
+    pub fn container_path(&self, node: &str) -> String {
+        match self.entry.paths {
+            NodePaths::Stable if is_vhost_vdpa(node) => format!("/dev/ringway/{}", self.id()),
+            NodePaths::Stable | NodePaths::Host => format!("/dev/{node}"),
+        }
+    }
+
+    /// Where a container finds the node of its vDPA device. A stable path is known without the node.
+    pub fn vhost_vdpa_path(&self) -> Option<String> {
+        match self.entry.paths {
+            NodePaths::Stable => Some(format!("/dev/ringway/{}", self.id())),
+            NodePaths::Host => {
+                let node = self.nodes.iter().find(|node| is_vhost_vdpa(node))?;
+                Some(self.container_path(node))
+            }
+        }
+    }
+
     fn advertised(&self) -> dp::Device {
         let health = if self.unusable.is_none() { dp::HEALTHY } else { dp::UNHEALTHY };
         // No topology at all is kubelet's "any node": an empty one would never be aligned.
         let topology = self
+            .entry
             .device
             .numa_node
             .map(|id| dp::TopologyInfo { nodes: vec![dp::NumaNode { id: i64::from(id) }] });
-        dp::Device { id: self.device.id.to_string(), health: health.to_owned(), topology }
+        dp::Device { id: self.id().to_string(), health: health.to_owned(), topology }
     }
+}
+
+fn is_vhost_vdpa(node: &str) -> bool {
+    node.starts_with("vhost-vdpa-")
 }
 
 /// One change worth a line in the log.
@@ -260,10 +319,7 @@ fn flat(offers: &Offers) -> Flat<'_> {
     offers
         .iter()
         .flat_map(|(resource, offer)| {
-            offer
-                .items
-                .iter()
-                .map(move |item| ((resource, &item.device.id), item.unusable.as_ref()))
+            offer.items.iter().map(move |item| ((resource, item.id()), item.unusable.as_ref()))
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The loop: look, offer, publish, serve, register; again whenever something changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use ringway_kernel::Root;
 use ringway_node::Resource;
-use ringway_node::pools::{self, Pools};
 
 use crate::complaints::Complaints;
 use crate::endpoint::{self, Endpoint, Identity, identity};
@@ -17,6 +16,8 @@ use crate::look::look;
 use crate::offer::{self, Became, Offers};
 use crate::publish;
 use crate::register::register;
+use crate::source::{self, Source};
+use crate::supply::Supply;
 use crate::watch::Watcher;
 
 /// Longer than an allocation waits for a lock, shorter than any grace period of a pod.
@@ -27,8 +28,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(4);
 pub struct Config {
     /// Kubelet's `device-plugins` directory.
     pub plugins_dir: PathBuf,
-    /// `pools.json`.
-    pub pools: PathBuf,
+    /// Where it is written down what to offer.
+    pub source: Source,
     /// Directory of CDI specs.
     pub cdi_dir: PathBuf,
     /// Directory of device-info, with `dp` below.
@@ -46,16 +47,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// What can be offered now, by `pools.json` and a fresh look.
+    /// What can be offered now, by the source and a fresh look.
     ///
     /// # Errors
-    /// `pools.json` cannot be read or is wrong.
-    pub fn observe(&self) -> Result<Offers, pools::Error> {
-        Ok(self.offers(&Pools::read(&self.pools)?))
+    /// Those of [`Source::read`].
+    pub fn observe(&self) -> Result<Offers, source::Error> {
+        Ok(self.offers(&self.source.read(&self.root)?.supplies))
     }
 
-    fn offers(&self, pools: &Pools) -> Offers {
-        offer::offers(pools, |device| look(&self.root, device).map_err(|e| chain(&e)))
+    /// What can be offered of `supplies` now.
+    pub fn offers(&self, supplies: &[Supply]) -> Offers {
+        offer::offers(supplies, |entry| look(&self.root, entry).map_err(|e| chain(&e)))
     }
 }
 
@@ -63,13 +65,14 @@ impl Config {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
     let config = Arc::new(config);
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, instance = config.instance, pools = %config.pools.display(), "starting");
+    tracing::info!(version, instance = config.instance, source = %config.source.path().display(), "starting");
     let mut plugin = Plugin {
-        watcher: Watcher::new(&config.plugins_dir, &config.pools)
+        watcher: Watcher::new(&config.plugins_dir, config.source.path())
             .inspect_err(|e| tracing::warn!(error = chain(e), "no inotify, polling instead"))
             .ok(),
         config,
-        pools: None,
+        supplies: None,
+        warnings: BTreeSet::new(),
         offers: Offers::new(),
         endpoints: BTreeMap::new(),
         complaints: Complaints::default(),
@@ -85,8 +88,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
 struct Plugin {
     config: Arc<Config>,
     watcher: Option<Watcher>,
-    /// The last good content of `pools.json`.
-    pools: Option<Pools>,
+    /// The last good supplies.
+    supplies: Option<Vec<Supply>>,
+    /// What the source warned of.
+    warnings: BTreeSet<String>,
     offers: Offers,
     endpoints: BTreeMap<Resource, Endpoint>,
     complaints: Complaints,
@@ -133,28 +138,39 @@ impl Plugin {
     }
 
     async fn reconcile(&mut self) {
-        match Pools::read(&self.config.pools) {
-            Ok(pools) => {
+        match self.config.source.read(&self.config.root) {
+            Ok(told) => {
                 self.complaints.about("pools", None);
-                self.pools = Some(pools);
+                self.warn(told.warnings);
+                self.supplies = Some(told.supplies);
             }
             Err(e) => self.complaints.about("pools", Some(chain(&e))),
         }
         // Not known is not empty: nothing is offered yet, and nothing is taken back.
-        let Some(pools) = &self.pools else { return };
-        let offers = self.config.offers(pools);
+        let Some(supplies) = &self.supplies else { return };
+        let offers = self.config.offers(supplies);
         log(&self.offers, &offers);
-        self.offers = offers;
-        self.publish();
+        let before = std::mem::replace(&mut self.offers, offers);
+        self.publish(&before);
         self.serve();
         self.register().await;
     }
 
-    fn publish(&mut self) {
-        let Config { cdi_dir, devinfo_dir, hook, .. } = &*self.config;
-        let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref());
+    /// Each once, for as long as it holds.
+    fn warn(&mut self, warnings: Vec<String>) {
+        let warnings: BTreeSet<_> = warnings.into_iter().collect();
+        for warning in warnings.difference(&self.warnings) {
+            tracing::warn!(source = %self.config.source.path().display(), "{warning}");
+        }
+        self.warnings = warnings;
+    }
+
+    fn publish(&mut self, before: &Offers) {
+        let Config { cdi_dir, devinfo_dir, hook, source, .. } = &*self.config;
+        let ours = source.ours([before, &self.offers]);
+        let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours);
         self.complaints.about("cdi", specs.err().map(|e| chain(&e)));
-        let infos = publish::infos(devinfo_dir, &self.offers);
+        let infos = publish::infos(devinfo_dir, &self.offers, &ours);
         self.complaints.about("device-info", infos.err().map(|e| chain(&e)));
     }
 
@@ -173,10 +189,10 @@ impl Plugin {
         for (resource, offer) in offers {
             let problem = match self.endpoints.get(resource) {
                 Some(endpoint) => {
-                    endpoint.update(offer.list());
+                    endpoint.update(offer);
                     None
                 }
-                None => match Endpoint::start(&self.config, resource, offer.list()) {
+                None => match Endpoint::start(&self.config, resource, offer) {
                     Ok(endpoint) => {
                         self.endpoints.insert(resource.clone(), endpoint);
                         None

@@ -6,13 +6,14 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use ringway_kernel::pci;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::devinfo::{self, DeviceInfo};
-use ringway_node::pools::Attach;
 use ringway_node::{Resource, atomic};
 
 use crate::cdi;
 use crate::offer::{Item, Offer, Offers};
+use crate::supply::{Delivery, Way};
 
 /// The largest of our own files that is compared with what it should be, in bytes.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -35,18 +36,52 @@ pub enum Error {
     File(#[from] atomic::Error),
 }
 
+/// Which files in the directories are ours, to be removed when nothing stands behind them any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ours {
+    /// Those of resources of our own prefix.
+    Own,
+    /// Those of these resources of other prefixes, which other plugins may have, too. Specs have names
+    /// that nobody else gives.
+    Others(BTreeSet<Resource>),
+}
+
+impl Ours {
+    fn is_spec(&self, name: &str) -> bool {
+        let prefix = match self {
+            Self::Own => cdi::FILE_PREFIX,
+            Self::Others(_) => cdi::OTHER_FILE_PREFIX,
+        };
+        name.starts_with(prefix) && name.ends_with(".json")
+    }
+
+    /// A name of another resource may begin with the whole name of ours, so that what is between must
+    /// be an address.
+    fn is_info(&self, name: &str) -> bool {
+        let Some(name) = name.strip_suffix(devinfo::PLUGIN_FILE_END) else { return false };
+        match self {
+            Self::Own => name.starts_with(cdi::FILE_PREFIX),
+            Self::Others(resources) => resources.iter().any(|resource| {
+                let rest = name.strip_prefix(&resource.file_stem());
+                let id = rest.and_then(|rest| rest.strip_prefix('-'));
+                id.is_some_and(|id| id.parse::<pci::Address>().is_ok())
+            }),
+        }
+    }
+}
+
 /// Brings the CDI specs of all resources up to date.
 ///
 /// # Errors
 /// The first failure; the specs before it are up to date.
-pub fn specs(dir: &Path, offers: &Offers, hook: Option<&Path>) -> Result<(), Error> {
+pub fn specs(dir: &Path, offers: &Offers, hook: Option<&Path>, ours: &Ours) -> Result<(), Error> {
     let mut keep = BTreeSet::new();
     for (resource, offer) in offers {
         if spec(dir, resource, offer, hook)? {
             keep.insert(cdi::file_name(resource));
         }
     }
-    remove_others(dir, &keep, ".json")
+    remove_others(dir, &keep, |name| ours.is_spec(name))
 }
 
 /// Brings the CDI spec of one resource up to date, and tells whether it has one.
@@ -60,7 +95,9 @@ pub fn spec(
     hook: Option<&Path>,
 ) -> Result<bool, Error> {
     let path = dir.join(cdi::file_name(resource));
-    let Some(spec) = cdi::spec(resource, offer, hook) else {
+    let spec =
+        (offer.delivery == Delivery::Cdi).then(|| cdi::spec(resource, offer, hook)).flatten();
+    let Some(spec) = spec else {
         atomic::remove(&path)?;
         return Ok(false);
     };
@@ -73,40 +110,41 @@ pub fn spec(
 ///
 /// # Errors
 /// The first failure; the files before it are up to date.
-pub fn infos(dir: &Path, offers: &Offers) -> Result<(), Error> {
+pub fn infos(dir: &Path, offers: &Offers, ours: &Ours) -> Result<(), Error> {
     let mut keep = BTreeSet::new();
     for (resource, offer) in offers {
         for item in &offer.items {
-            let path = devinfo::plugin_file(dir, resource, &item.device.id);
-            if let Some(info) = info(offer.attach, item) {
+            let path = devinfo::plugin_file(dir, resource, item.id());
+            if let Some(info) = info(item) {
                 // Read-only, as the SR-IOV device plugin leaves it.
                 write_if_changed(&path, &info.to_json(), 0o444)?;
             }
             keep.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
         }
     }
-    remove_others(&dir.join("dp"), &keep, devinfo::PLUGIN_FILE_END)
+    remove_others(&dir.join("dp"), &keep, |name| ours.is_info(name))
 }
 
 /// What a device is, as far as it is known.
-fn info(attach: Attach, item: &Item) -> Option<DeviceInfo> {
-    let device = &item.device;
+fn info(item: &Item) -> Option<DeviceInfo> {
+    let device = &item.entry.device;
     let pci_address = device.pci_address.map(|address| address.to_string());
     let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
     let representor_device = None;
-    match attach {
-        Attach::Netdev | Attach::Vfio => Some(DeviceInfo::pci(devinfo::Pci {
+    let rdma_devices = &item.rdma_devices;
+    let rdma_device = (!rdma_devices.is_empty()).then(|| rdma_devices.join(","));
+    match item.entry.way {
+        Way::Netdev | Way::Vfio | Way::Uio => Some(DeviceInfo::pci(devinfo::Pci {
             pci_address: pci_address?,
+            rdma_device,
             pf_pci_address,
             representor_device,
         })),
-        Attach::VirtioVdpa | Attach::VhostVdpa => {
+        Way::VirtioVdpa | Way::VhostVdpa => {
             let vdpa = device.vdpa.as_ref()?;
             let (driver, path) = match vdpa.driver {
                 Driver::VirtioVdpa => (devinfo::VdpaDriver::Virtio, None),
-                Driver::VhostVdpa => {
-                    (devinfo::VdpaDriver::Vhost, Some(cdi::container_path(&device.id)))
-                }
+                Driver::VhostVdpa => (devinfo::VdpaDriver::Vhost, item.vhost_vdpa_path()),
             };
             Some(DeviceInfo::vdpa(devinfo::Vdpa {
                 parent_device: vdpa.name.clone(),
@@ -135,9 +173,12 @@ fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     Ok(atomic::write(path, bytes, mode)?)
 }
 
-fn remove_others(dir: &Path, keep: &BTreeSet<String>, end: &str) -> Result<(), Error> {
-    let ours = |name: &str| name.starts_with(cdi::FILE_PREFIX) && name.ends_with(end);
-    atomic::remove_leftovers(dir, ours)?;
+fn remove_others(
+    dir: &Path,
+    keep: &BTreeSet<String>,
+    ours: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    atomic::remove_leftovers(dir, &ours)?;
     let error = |source| Error::Dir { op: "list", dir: dir.to_owned(), source };
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -8,6 +8,8 @@ use ringway_proto::kubelet::deviceplugin as dp;
 use ringway_proto::kubelet::deviceplugin::registration_client::RegistrationClient;
 use tonic::transport::Endpoint;
 
+use crate::service;
+
 /// Kubelet connects back, for up to 10 s, before it answers
 /// (`pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go`).
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -51,7 +53,7 @@ pub async fn register(socket: &Path, resource: &Resource, endpoint: &str) -> Res
         version: dp::VERSION.to_owned(),
         endpoint: endpoint.to_owned(),
         resource_name: resource.to_string(),
-        options: Some(dp::DevicePluginOptions::default()),
+        options: Some(service::options()),
     };
     RegistrationClient::new(channel).register(request).await.map_err(|status| Error::Refused {
         resource: resource.clone(),

@@ -16,7 +16,9 @@ use tonic::{Request, Response, Status};
 
 use crate::allocate::{self, Refusal};
 use crate::error::chain;
+use crate::offer::Offer;
 use crate::plugin::Config;
+use crate::prefer;
 use crate::publish;
 
 /// How long an allocation waits for a device that is being changed. Kubelet waits without end, and
@@ -32,6 +34,13 @@ pub struct Service {
     pub config: Arc<Config>,
     /// The list of devices as it is now.
     pub list: watch::Receiver<Vec<dp::Device>>,
+    /// What is behind the list.
+    pub offer: watch::Receiver<Offer>,
+}
+
+/// What kubelet may ask.
+pub fn options() -> dp::DevicePluginOptions {
+    dp::DevicePluginOptions { pre_start_required: false, get_preferred_allocation_available: true }
 }
 
 #[tonic::async_trait]
@@ -40,7 +49,7 @@ impl DevicePlugin for Service {
         &self,
         _: Request<dp::Empty>,
     ) -> Result<Response<dp::DevicePluginOptions>, Status> {
-        Ok(Response::new(dp::DevicePluginOptions::default()))
+        Ok(Response::new(options()))
     }
 
     type ListAndWatchStream =
@@ -57,12 +66,12 @@ impl DevicePlugin for Service {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    /// Not offered in the options, so that kubelet does not call it.
+    /// By the last look: it is advice, and Allocate looks afresh.
     async fn get_preferred_allocation(
         &self,
-        _: Request<dp::PreferredAllocationRequest>,
+        request: Request<dp::PreferredAllocationRequest>,
     ) -> Result<Response<dp::PreferredAllocationResponse>, Status> {
-        Err(Status::unimplemented("preferred allocation is not offered"))
+        Ok(Response::new(prefer::answer(&self.offer.borrow(), request.get_ref())))
     }
 
     async fn allocate(

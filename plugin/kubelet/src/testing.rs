@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::look::{Node, Presence, Sighting};
 use crate::offer::{self, Offer, Offers};
+use crate::supply;
 
 pub(crate) const VHOST: &str = "ringway.dev/vm-rings";
 pub(crate) const VIRTIO: &str = "ringway.dev/pod-rings";
@@ -39,11 +40,9 @@ pub(crate) fn fine(device: &Device) -> Sighting {
     let node = (driver == Some("vhost_vdpa"))
         .then(|| Node::There(format!("vhost-vdpa-{}", device.index + 10)));
     let nodes = node.into_iter().collect();
-    Sighting {
-        function: Some(Presence::Bound("vp-vdpa".to_owned())),
-        vdpa: driver.map(|driver| Presence::Bound(driver.to_owned())),
-        nodes,
-    }
+    let function = Some(Presence::Bound("vp-vdpa".to_owned()));
+    let vdpa = driver.map(|driver| Presence::Bound(driver.to_owned()));
+    Sighting { function, vdpa, nodes, also: Vec::new(), rdma_devices: Vec::new() }
 }
 
 /// Function `n` of a card, itself attached, and what the kernel shows of it when it is bound to
@@ -53,11 +52,11 @@ pub(crate) fn function(n: u32) -> (Value, Sighting) {
     device.as_object_mut().unwrap().remove("vdpa");
     let function = Some(Presence::Bound("vfio-pci".to_owned()));
     let nodes = ["vfio/vfio".to_owned(), format!("vfio/{}", n + 40)].map(Node::There).into();
-    (device, Sighting { function, vdpa: None, nodes })
+    (device, Sighting { function, vdpa: None, nodes, also: Vec::new(), rdma_devices: Vec::new() })
 }
 
 pub(crate) fn offers(pools: &Pools) -> Offers {
-    offer::offers(pools, |device| Ok(fine(device)))
+    offer::offers(&supply::of(pools), |entry| Ok(fine(&entry.device)))
 }
 
 pub(crate) fn resource(name: &str) -> Resource {

@@ -92,7 +92,9 @@ fn read(fd: &OwnedFd, pools: Option<&str>, changed: &mpsc::Sender<()>) {
 
 /// Kubelet rewrites its checkpoint in the same directory at each allocation: that does not.
 fn matters(name: Option<&str>, pools: Option<&str>) -> bool {
-    name.is_some_and(|name| name.ends_with(".sock") || Some(name) == pools)
+    // kubelet changes a mounted ConfigMap by renaming `..data`, which the names in it are links through
+    // (pkg/volume/util/atomic_writer.go)
+    name.is_some_and(|name| name.ends_with(".sock") || name == "..data" || Some(name) == pools)
 }
 
 #[cfg(test)]

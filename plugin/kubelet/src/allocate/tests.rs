@@ -2,7 +2,9 @@ use super::*;
 use crate::error::chain;
 use crate::look::Presence;
 use crate::offer::offers;
+use crate::supply;
 use crate::testing::{self, VHOST, VIRTIO, offer, resource};
+use ringway_node::pools::Attach;
 
 fn ids(ids: &[&str]) -> Vec<DeviceId> {
     ids.iter().map(|id| id.parse().unwrap()).collect()
@@ -39,7 +41,8 @@ fn a_function_for_vfio_comes_by_cdi_and_an_interface_by_name_only() {
     let answer_of = |attach, driver: &str| {
         let (device, mut sighting) = testing::function(1);
         sighting.function = Some(Presence::Bound(driver.to_owned()));
-        let mut offers = offers(&testing::one(attach, device), |_| Ok(sighting.clone()));
+        let mut offers =
+            offers(&supply::of(&testing::one(attach, device)), |_| Ok(sighting.clone()));
         let offer = offers.remove(&resource(VHOST));
         answer(&resource(VHOST), offer.as_ref(), &ids(&["0000:01:00.1"])).unwrap()
     };
@@ -92,4 +95,29 @@ fn requests_are_checked_before_anything_is_locked() {
         let refusal = requested(&resource, &request(containers)).unwrap_err();
         assert!(chain(&refusal).starts_with(text), "{}", chain(&refusal));
     }
+}
+
+#[test]
+fn without_cdi_the_nodes_are_named_each_once() {
+    let mut offer = offer(VHOST);
+    offer.delivery = Delivery::Nodes;
+    for item in &mut offer.items {
+        item.entry.paths = crate::supply::NodePaths::Host;
+        item.nodes.push("vhost-net".to_owned());
+    }
+    let wanted = ids(&["0000:01:00.2", "0000:01:00.1"]);
+    let answer = answer(&resource(VHOST), Some(&offer), &wanted).unwrap();
+    let nodes: Vec<_> = answer
+        .devices
+        .iter()
+        .map(|node| (node.container_path.as_str(), node.host_path.as_str(), &*node.permissions))
+        .collect();
+    let node = |path| (path, path, "rw");
+    assert_eq!(
+        nodes,
+        [node("/dev/vhost-vdpa-11"), node("/dev/vhost-net"), node("/dev/vhost-vdpa-10")]
+    );
+    assert!(answer.cdi_devices.is_empty());
+    let info = &answer.envs["PCIDEVICE_RINGWAY_DEV_VM-RINGS_INFO"];
+    assert!(info.contains(r#""vdpa":{"mount":"/dev/vhost-vdpa-11"}"#), "{info}");
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::offer::offers as offers_of;
+use crate::supply;
 use crate::testing::{VHOST, VIRTIO, function, offer, offers, one, resource, vdpa_device};
 use ringway_node::pools::Attach;
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ fn a_device_without_its_node_is_left_out() {
 #[test]
 fn nodes_of_vfio_keep_their_paths() {
     let (device, sighting) = function(1);
-    let offers = offers_of(&one(Attach::Vfio, device), |_| Ok(sighting.clone()));
+    let offers = offers_of(&supply::of(&one(Attach::Vfio, device)), |_| Ok(sighting.clone()));
     let hook = Path::new("/opt/cni/bin/ringway");
     let spec = json(&spec(&resource(VHOST), &offers[&resource(VHOST)], Some(hook)).unwrap());
     let node =
@@ -92,5 +93,7 @@ fn names() {
         assert_eq!(qualified_name(&resource, &id), qualified);
         assert_eq!(file_name(&resource), file);
     }
-    assert_eq!(container_path(&id), "/dev/ringway/0000:01:00.1");
+    let resource = Resource::of("3com.com", "fast_nics").unwrap();
+    assert_eq!(qualified_name(&resource, &id), "r-3com.com/fast_nics=0000:01:00.1");
+    assert_eq!(file_name(&resource), "ringway-sriovdp-3com.com-fast_nics.json");
 }

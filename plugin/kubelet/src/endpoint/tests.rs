@@ -1,12 +1,13 @@
 use super::*;
-use crate::testing::{VHOST, resource};
+use crate::source::Source;
+use crate::testing::{VHOST, offer, resource};
 use ringway_kernel::Root;
 use std::time::Duration;
 
 fn config(plugins_dir: &Path, instance: &str) -> Arc<Config> {
     Arc::new(Config {
         plugins_dir: plugins_dir.to_owned(),
-        pools: plugins_dir.join("pools.json"),
+        source: Source::Pools(plugins_dir.join("pools.json")),
         cdi_dir: plugins_dir.join("cdi"),
         devinfo_dir: plugins_dir.join("devinfo"),
         lock_dir: plugins_dir.join("lock"),
@@ -18,7 +19,7 @@ fn config(plugins_dir: &Path, instance: &str) -> Arc<Config> {
 }
 
 fn start(config: &Arc<Config>) -> Result<Endpoint, Error> {
-    Endpoint::start(config, &resource(VHOST), Vec::new())
+    Endpoint::start(config, &resource(VHOST), &offer(VHOST))
 }
 
 #[tokio::test]

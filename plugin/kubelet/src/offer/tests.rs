@@ -1,10 +1,12 @@
 use super::*;
+use crate::supply;
 use crate::testing::{self, VHOST, VIRTIO, fine, one, pools, resource, vdpa_device};
+use ringway_node::pools::{Attach, Pools};
 use serde_json::json;
 
 /// Why the only device cannot be used when the kernel looks like `sighting`.
 fn check(pools: &Pools, sighting: Result<Sighting, String>, expected: Option<&str>) {
-    let offers = offers(pools, |_| sighting.clone());
+    let offers = offers(&supply::of(pools), |_| sighting.clone());
     let item = &offers[&resource(VHOST)].items[0];
     assert_eq!(item.unusable.as_ref().map(ToString::to_string).as_deref(), expected);
 }
@@ -37,7 +39,7 @@ fn pools_of_one_resource_are_offered_together() {
     let ids: Vec<_> = testing::offers(&pools)[&resource(VHOST)]
         .items
         .iter()
-        .map(|item| item.device.id.to_string())
+        .map(|item| item.id().to_string())
         .collect();
     assert_eq!(ids, ["0000:01:00.1", "0000:01:00.2", "0000:02:00.1"]);
 }
@@ -127,7 +129,7 @@ fn a_virtio_device_needs_its_driver() {
 #[test]
 fn a_netdev_function_needs_a_network_driver() {
     let pools = one(Attach::Netdev, testing::function(1).0);
-    let sighting = |function| Ok(Sighting { function, vdpa: None, nodes: vec![] });
+    let sighting = |function| Ok(Sighting { function, ..Sighting::default() });
     check(&pools, sighting(bound("igbvf")), None);
     check(&pools, sighting(None), Some("pci function 0000:01:00.1 has no pci address"));
     for driver in ["vfio-pci", "vp-vdpa"] {
@@ -186,4 +188,58 @@ fn each_change_is_told_once() {
     );
     assert_eq!(changes(&after, &after), []);
     assert_eq!(changes(&Offers::new(), &before).len(), 3);
+}
+
+#[test]
+fn what_goes_with_a_device_is_given_where_it_is_there_and_does_not_make_it_sick() {
+    let (device, sighting) = testing::function(1);
+    let supplies = supply::of(&one(Attach::Netdev, device));
+    let seen = Sighting {
+        function: bound("igbvf"),
+        also: vec![Node::There("vhost-net".to_owned()), Node::Absent("net/tun".to_owned())],
+        ..sighting
+    };
+    let offers = offers(&supplies, |_| Ok(seen.clone()));
+    let item = &offers[&resource(VHOST)].items[0];
+    assert_eq!((&item.nodes[..], &item.unusable), (&["vhost-net".to_owned()][..], &None));
+}
+
+#[test]
+fn a_function_for_uio_needs_its_driver_and_node() {
+    let (device, sighting) = testing::function(1);
+    let mut supplies = supply::of(&one(Attach::Netdev, device));
+    supplies[0].entries[0].way = Way::Uio;
+    let node = |node: &dyn Fn(String) -> Node| vec![node("uio4".to_owned())];
+    for (driver, nodes, expected) in [
+        ("igb_uio", node(&Node::There), None),
+        ("uio_pci_generic", node(&Node::There), None),
+        ("igb_uio", node(&Node::Absent), Some("node uio4 is not in /dev")),
+        ("igb_uio", vec![], Some("node of pci function 0000:01:00.1 is not in /dev")),
+        (
+            "vfio-pci",
+            node(&Node::There),
+            Some("pci function 0000:01:00.1 is bound to vfio-pci, not to a uio driver"),
+        ),
+    ] {
+        let seen = Sighting { function: bound(driver), nodes, ..sighting.clone() };
+        let offers = offers(&supplies, |_| Ok(seen.clone()));
+        let unusable = offers[&resource(VHOST)].items[0].unusable.as_ref();
+        assert_eq!(unusable.map(ToString::to_string).as_deref(), expected);
+    }
+}
+
+#[test]
+fn a_resource_is_packed_only_if_all_its_pools_are() {
+    use ringway_node::pools::Allocation::{Pack, Spread};
+    for (first, second, expected) in
+        [(Pack, Pack, Pack), (Pack, Spread, Spread), (Spread, Pack, Spread)]
+    {
+        let mut pools = pools();
+        pools.pools[0].allocation = first;
+        let mut more = pools.pools[0].clone();
+        more.devices.clear();
+        more.allocation = second;
+        pools.pools.push(more);
+        assert_eq!(testing::offers(&pools)[&resource(VHOST)].allocation, expected);
+    }
 }

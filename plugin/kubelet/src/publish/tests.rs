@@ -16,7 +16,7 @@ fn specs_are_written_for_what_has_nodes_and_removed_with_their_resource() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("made/for/it");
     let offers = offers(&pools());
-    specs(&dir, &offers, None).unwrap();
+    specs(&dir, &offers, None, &Ours::Own).unwrap();
     assert_eq!(names(&dir), ["ringway.dev-vm-rings.json"]);
 
     let others = ["vendor.json", "ringway.dev-note.txt", "ringway.dev-old.json"];
@@ -25,7 +25,7 @@ fn specs_are_written_for_what_has_nodes_and_removed_with_their_resource() {
     for other in others.into_iter().chain(leftovers) {
         std::fs::write(dir.join(other), "").unwrap();
     }
-    specs(&dir, &Offers::new(), None).unwrap();
+    specs(&dir, &Offers::new(), None, &Ours::Own).unwrap();
     assert_eq!(names(&dir), [".vendor.json.12-0", "ringway.dev-note.txt", "vendor.json"]);
 }
 
@@ -34,7 +34,7 @@ fn an_unchanged_file_is_left_alone_and_a_changed_one_mended() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ringway.dev-vm-rings.json");
     let offers = offers(&pools());
-    let write = || specs(dir.path(), &offers, None).unwrap();
+    let write = || specs(dir.path(), &offers, None, &Ours::Own).unwrap();
     let inode = || path.symlink_metadata().unwrap().ino();
     write();
     let (first, content) = (inode(), std::fs::read(&path).unwrap());
@@ -54,7 +54,7 @@ fn a_symlink_in_place_of_a_spec_is_replaced_and_its_target_kept() {
     std::fs::write(&target, "kept").unwrap();
     let path = dir.path().join("ringway.dev-vm-rings.json");
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    specs(dir.path(), &offers(&pools()), None).unwrap();
+    specs(dir.path(), &offers(&pools()), None, &Ours::Own).unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), b"kept");
     assert!(path.symlink_metadata().unwrap().is_file());
 }
@@ -62,7 +62,7 @@ fn a_symlink_in_place_of_a_spec_is_replaced_and_its_target_kept() {
 #[test]
 fn every_device_has_its_info() {
     let dir = tempfile::tempdir().unwrap();
-    infos(dir.path(), &offers(&pools())).unwrap();
+    infos(dir.path(), &offers(&pools()), &Ours::Own).unwrap();
     let dp = dir.path().join("dp");
     assert_eq!(
         names(&dp),
@@ -90,13 +90,13 @@ fn info_stays_while_a_device_is_in_trouble_and_goes_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut offers = offers(&pools());
     let other = dir.path().join("dp/intel.com-x-0000:05:00.2-device.json");
-    infos(dir.path(), &offers).unwrap();
+    infos(dir.path(), &offers, &Ours::Own).unwrap();
     std::fs::write(&other, "").unwrap();
 
     let offer = offers.get_mut(&resource(VHOST)).unwrap();
-    offer.items[0].device.vdpa = None;
+    offer.items[0].entry.device.vdpa = None;
     offer.items.truncate(1);
-    infos(dir.path(), &offers).unwrap();
+    infos(dir.path(), &offers, &Ours::Own).unwrap();
     assert_eq!(
         names(&dir.path().join("dp")),
         [
@@ -112,6 +112,34 @@ fn a_directory_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = specs(&file.join("cdi"), &offers(&pools()), None).unwrap_err();
+    let error = specs(&file.join("cdi"), &offers(&pools()), None, &Ours::Own).unwrap_err();
     assert!(error.to_string().contains("file/cdi"), "{error}");
+}
+
+#[test]
+fn of_other_prefixes_only_the_resources_own_files_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dp = dir.path().join("dp");
+    std::fs::create_dir(&dp).unwrap();
+    let others = [
+        "intel.com-nics-0000:05:00.3.json",
+        "intel.com-nics-dpdk-0000:05:00.2-device.json",
+        "intel.com-nics-mlx5_core.sf.4-device.json",
+        "ringway.dev-nics-0000:05:00.2-device.json",
+    ];
+    for name in others.into_iter().chain(["intel.com-nics-0000:05:00.2-device.json"]) {
+        std::fs::write(dp.join(name), "").unwrap();
+    }
+    let ours = Ours::Others([Resource::of("intel.com", "nics").unwrap()].into());
+    infos(dir.path(), &Offers::new(), &ours).unwrap();
+    assert_eq!(names(&dp), others);
+
+    let specs_of_others = ["ringway.dev-nics.json", "sriov-dp-net-pci-nics.json"];
+    let cdi = dir.path().join("cdi");
+    std::fs::create_dir(&cdi).unwrap();
+    for name in specs_of_others.into_iter().chain(["ringway-sriovdp-intel.com-old.json"]) {
+        std::fs::write(cdi.join(name), "").unwrap();
+    }
+    specs(&cdi, &Offers::new(), None, &ours).unwrap();
+    assert_eq!(names(&cdi), specs_of_others);
 }

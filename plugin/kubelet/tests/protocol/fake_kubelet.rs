@@ -34,6 +34,7 @@ struct State {
 struct Known {
     registrations: usize,
     endpoint: String,
+    options: dp::DevicePluginOptions,
     lists: Vec<List>,
     ended: usize,
     watching: Option<JoinHandle<()>>,
@@ -138,6 +139,34 @@ impl Kubelet {
     }
 }
 
+impl Kubelet {
+    /// Whether the plugin's options say that it may be asked what it prefers.
+    pub(crate) fn may_ask(&self, resource: &str) -> bool {
+        self.ask(resource, |known| known.options.get_preferred_allocation_available)
+    }
+
+    /// Which `size` of `available` the plugin prefers.
+    pub(crate) async fn preferred(
+        &self,
+        resource: &str,
+        available: &[&str],
+        size: i32,
+    ) -> Vec<String> {
+        let endpoint = self.ask(resource, |known| known.endpoint.clone());
+        let channel = connect(&self.dir.join(endpoint)).await.unwrap();
+        let mut client = DevicePluginClient::new(channel);
+        let container = dp::ContainerPreferredAllocationRequest {
+            available_device_i_ds: available.iter().map(|id| (*id).to_owned()).collect(),
+            must_include_device_i_ds: Vec::new(),
+            allocation_size: size,
+        };
+        let request = dp::PreferredAllocationRequest { container_requests: vec![container] };
+        let answer = client.get_preferred_allocation(request).await.unwrap().into_inner();
+        let [container] = &answer.container_responses[..] else { panic!("{answer:?}") };
+        container.device_i_ds.clone()
+    }
+}
+
 impl Known {
     fn stop_watching(&self) {
         if let Some(watching) = &self.watching {
@@ -163,7 +192,7 @@ impl Registration for Service {
         }
         let channel = connect(&self.dir.join(&endpoint)).await?;
         let mut client = DevicePluginClient::new(channel);
-        client.get_device_plugin_options(dp::Empty {}).await?;
+        let options = client.get_device_plugin_options(dp::Empty {}).await?.into_inner();
         let (state, name) = (self.state.clone(), resource_name.clone());
         let watching = tokio::spawn(async move {
             let note = |note: &dyn Fn(&mut Known)| {
@@ -185,6 +214,7 @@ impl Registration for Service {
         known.stop_watching();
         known.registrations += 1;
         known.endpoint = endpoint;
+        known.options = options;
         known.watching = Some(watching);
         Ok(Response::new(dp::Empty {}))
     }

@@ -7,8 +7,11 @@ mod fake_kubelet;
 mod node;
 
 mod allocation;
+mod check;
 mod life;
 mod offering;
+mod preference;
+mod sriovdp;
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Output};
 
 use ringway_kernel::testing::Tree;
 use ringway_node::DeviceId;
@@ -68,9 +68,34 @@ impl Node {
 
     /// Starts the plugin's binary.
     pub(crate) fn plugin(&self, instance: &str) -> Plugin {
+        let mut command = self.command();
+        command.arg("--pools").arg(self.path("state/pools.json"));
+        self.start(command, instance)
+    }
+
+    /// Starts it with the SR-IOV network device plugin's configuration and these flags.
+    pub(crate) fn plugin_with_config(&self, instance: &str, flags: &[&str]) -> Plugin {
+        let mut command = self.command();
+        command.arg("--sriovdp-config").arg(self.path("state/config.json")).args(flags);
+        self.start(command, instance)
+    }
+
+    /// Writes that configuration.
+    pub(crate) fn write_config(&self, config: &str) {
+        let path = self.path("state/config.json");
+        ringway_node::atomic::write(&path, config.as_bytes(), 0o644).unwrap();
+    }
+
+    /// What would be advertised.
+    pub(crate) fn check(&self, flags: &[&str]) -> Output {
+        let mut command = self.command();
+        command.arg("--pools").arg(self.path("state/pools.json"));
+        command.arg("check").args(flags).output().unwrap()
+    }
+
+    fn start(&self, mut command: Command, instance: &str) -> Plugin {
         let log = self.path(&format!("plugin-{instance}.log"));
-        let child = self
-            .command()
+        let child = command
             .args(["--instance", instance, "--health-interval", "0.1"])
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
@@ -80,7 +105,9 @@ impl Node {
 
     /// Publishes once, without a kubelet.
     pub(crate) fn publish(&self) -> ExitStatus {
-        self.command().arg("publish").status().unwrap()
+        let mut command = self.command();
+        command.arg("--pools").arg(self.path("state/pools.json"));
+        command.arg("publish").status().unwrap()
     }
 
     fn command(&self) -> Command {
@@ -89,8 +116,6 @@ impl Node {
             .args(["--hook", "/opt/cni/bin/ringway"])
             .arg("--kubelet-dir")
             .arg(self.path("kubelet"))
-            .arg("--pools")
-            .arg(self.path("state/pools.json"))
             .arg("--cdi-dir")
             .arg(self.path("cdi"))
             .arg("--devinfo-dir")
@@ -113,12 +138,7 @@ impl Node {
     /// Adds a pool with an interface (`.4`) and one with a function for vfio (`.5`), whose nodes are
     /// the host's `/dev/null`.
     pub(crate) fn offer_functions(&mut self) {
-        for (node, sys) in [("12", "vfio/12"), ("vfio", "misc/vfio")] {
-            let path = self.path(&format!("dev/vfio/{node}"));
-            std::fs::remove_file(&path).unwrap();
-            symlink("/dev/null", path).unwrap();
-            self.tree.write(&format!("sys/class/{sys}/dev"), "1:3\n");
-        }
+        self.make_vfio_nodes();
         let function = |n| {
             let mut function = device(n, "");
             function.as_object_mut().unwrap().remove("vdpa");
@@ -130,6 +150,16 @@ impl Node {
         };
         let more = [pool("nets", "netdev", 4), pool("functions", "vfio", 5)];
         self.change_pools(|pools| pools.as_array_mut().unwrap().extend(more));
+    }
+
+    /// Makes the nodes of the function for vfio (`.5`) the host's `/dev/null`.
+    pub(crate) fn make_vfio_nodes(&self) {
+        for (node, sys) in [("12", "vfio/12"), ("vfio", "misc/vfio")] {
+            let path = self.path(&format!("dev/vfio/{node}"));
+            std::fs::remove_file(&path).unwrap();
+            symlink("/dev/null", path).unwrap();
+            self.tree.write(&format!("sys/class/{sys}/dev"), "1:3\n");
+        }
     }
 
     /// Puts text into `pools.json`.

@@ -1,0 +1,101 @@
+//! Where it is written down what to offer.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use ringway_kernel::Root;
+use ringway_node::Resource;
+use ringway_node::pools::{self, Pools};
+
+use crate::offer::Offers;
+use crate::publish::Ours;
+use crate::sriovdp::{self, Routes};
+use crate::supply::{self, Delivery, Supply};
+
+/// Where it is written down what to offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `pools.json`, which the agent writes.
+    Pools(PathBuf),
+    /// The SR-IOV network device plugin's configuration, which people write.
+    Sriovdp {
+        /// The file.
+        file: PathBuf,
+        /// The prefix of resources that have none of their own.
+        prefix: String,
+        /// How nodes get into a container.
+        delivery: Delivery,
+    },
+}
+
+/// What a source says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What to offer.
+    pub supplies: Vec<Supply>,
+    /// What a person should know, in words.
+    pub warnings: Vec<String>,
+    /// Devices that are on the machine and not to be offered, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A device that is not to be offered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct LeftOut {
+    /// Its PCI address.
+    pub device: String,
+    /// Why, in words: one, or one for each resource that it might have been in.
+    pub reasons: Vec<String>,
+}
+
+/// Why it is not known what to offer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `pools.json` cannot be read or is wrong.
+    #[error(transparent)]
+    Pools(#[from] pools::Error),
+    /// The configuration cannot be read or is wrong.
+    #[error(transparent)]
+    Sriovdp(#[from] sriovdp::Error),
+    /// The machine cannot be looked at.
+    #[error("find the machine's functions")]
+    Functions(#[from] ringway_kernel::Error),
+}
+
+impl Source {
+    /// The file that it is read from.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Pools(file) | Self::Sriovdp { file, .. } => file,
+        }
+    }
+
+    /// Reads it, and looks at the machine as far as it speaks of that.
+    ///
+    /// # Errors
+    /// The file cannot be read or is wrong, or the machine cannot be looked at.
+    pub fn read(&self, root: &Root) -> Result<Told, Error> {
+        match self {
+            Self::Pools(file) => {
+                let supplies = supply::of(&Pools::read(file)?);
+                Ok(Told { supplies, ..Told::default() })
+            }
+            Self::Sriovdp { file, prefix, delivery } => {
+                let config = sriovdp::Config::read(file, prefix)?;
+                let functions = sriovdp::functions(root, &Routes::read())?;
+                Ok(sriovdp::select(&config, &functions, *delivery))
+            }
+        }
+    }
+
+    /// Which of the files that others read are ours: `offers` are all that were offered of late.
+    pub fn ours<'a>(&self, offers: impl IntoIterator<Item = &'a Offers>) -> Ours {
+        match self {
+            Self::Pools(_) => Ours::Own,
+            Self::Sriovdp { .. } => {
+                let resources = offers.into_iter().flat_map(|offers| offers.keys().cloned());
+                Ours::Others(resources.collect::<BTreeSet<Resource>>())
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What a configuration file says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ringway_node::{Resource, atomic, resource};
+use serde_json::Value;
+
+use super::fields::{Fields, Wrong};
+use super::indices::OfParent;
+use super::selector::{Selector, VdpaType};
+
+/// The largest configuration that is read, in bytes: what fits into a ConfigMap.
+const MAX_SIZE: u64 = 1024 * 1024;
+
+/// A configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Its resources, in order: a function goes to the first that wants it.
+    pub resources: Vec<ResourceConfig>,
+    /// What is ignored, and which resources are left out, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Texts by name, by PCI address or `*` for all.
+pub type AdditionalInfo = BTreeMap<String, BTreeMap<String, String>>;
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceConfig {
+    /// Its whole name.
+    pub resource: Resource,
+    /// What kind of functions it has.
+    pub device_type: DeviceType,
+    /// Whether kubelet is not told of NUMA nodes.
+    pub exclude_topology: bool,
+    /// Which functions it wants: those of the first selector, then those of the second and so on.
+    pub selectors: Vec<Selector>,
+    /// Texts for the environment.
+    pub additional_info: Option<AdditionalInfo>,
+}
+
+/// A kind of functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceType {
+    /// Network controllers.
+    NetDevice,
+    /// Processing accelerators.
+    Accelerator,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path leads to no file.
+    #[error("find {}", path.display())]
+    Find {
+        /// The path.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// The file cannot be read.
+    #[error("read the configuration")]
+    Read(#[from] atomic::Error),
+    /// It is not JSON; the source tells line and column.
+    #[error("parse the configuration as JSON")]
+    Json(#[from] serde_json::Error),
+    /// A value that cannot be.
+    #[error("configuration: {field} is {value}: must be {rule}")]
+    Field {
+        /// Path of the field, such as `resourceList[2].deviceType`.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// A resource that kubelet would not take.
+    #[error("configuration: {field}")]
+    Resource {
+        /// Path of the field.
+        field: String,
+        /// What is wrong with it.
+        source: resource::InvalidParts,
+    },
+}
+
+impl Config {
+    /// The configuration in `path`, which may be a symbolic link, as in a mounted ConfigMap. `prefix` is
+    /// that of resources without one of their own.
+    ///
+    /// # Errors
+    /// It cannot be read, or those of [`Config::parse`].
+    pub fn read(path: &Path, prefix: &str) -> Result<Self, Error> {
+        let real = std::fs::canonicalize(path)
+            .map_err(|source| Error::Find { path: path.to_owned(), source })?;
+        Self::parse(&atomic::read(&real, MAX_SIZE)?, prefix)
+    }
+
+    /// The meaning of a file's content.
+    ///
+    /// # Errors
+    /// It is not JSON, or a resource cannot be: then none is offered, as by that plugin, which ends. A
+    /// resource whose selectors cannot be read is left out with a warning, also as by that plugin.
+    pub fn parse(json: &[u8], prefix: &str) -> Result<Self, Error> {
+        let at_top = |wrong: Wrong| field("", wrong);
+        let mut top = Fields::of("it", serde_json::from_slice(json)?).map_err(at_top)?;
+        let list = match top.take("resourceList") {
+            None => Vec::new(),
+            Some(Value::Array(list)) => list,
+            Some(other) => return Err(at_top(Wrong::new("resourceList", &other, "an array"))),
+        };
+        let mut config = Self::default();
+        config.ignored("", &top);
+        let mut names = BTreeSet::new();
+        for (at, value) in list.into_iter().enumerate() {
+            let path = format!("resourceList[{at}]");
+            let Some(resource) = config.resource(&path, value, prefix)? else { continue };
+            if !names.insert(resource.resource.clone()) {
+                let name = Value::from(resource.resource.as_str());
+                let rule = "a name that no resource before it has";
+                return Err(field(&path, Wrong::new("resourceName", &name, rule)));
+            }
+            config.resources.push(resource);
+        }
+        Ok(config)
+    }
+
+    fn ignored(&mut self, path: &str, fields: &Fields) {
+        let names: Vec<&str> = fields.unknown().collect();
+        if !names.is_empty() {
+            let place = if path.is_empty() { "the top" } else { path };
+            let warning = format!("{place}: not known, ignored: {}", names.join(", "));
+            self.warnings.push(warning);
+        }
+    }
+
+    /// `None` for a resource that is left out with a warning.
+    fn resource(
+        &mut self,
+        path: &str,
+        value: Value,
+        prefix: &str,
+    ) -> Result<Option<ResourceConfig>, Error> {
+        let wrong = |wrong: Wrong| field(path, wrong);
+        let mut fields = Fields::of("it", value).map_err(wrong)?;
+        let name = fields.text("resourceName").map_err(wrong)?;
+        let own_prefix = fields.text("resourcePrefix").map_err(wrong)?;
+        let prefix = if own_prefix.is_empty() { prefix } else { &own_prefix };
+        let exclude_topology = fields.flag("excludeTopology").map_err(wrong)?;
+        let additional_info = additional_info(&mut fields).map_err(wrong)?;
+        let selectors = fields.take("selectors");
+        let device_type = match fields.text("deviceType").map_err(wrong)?.as_str() {
+            "" | "netDevice" => Some(DeviceType::NetDevice),
+            "accelerator" => Some(DeviceType::Accelerator),
+            "auxNetDevice" => None,
+            other => {
+                let rule = "netDevice, accelerator or auxNetDevice";
+                return Err(wrong(Wrong::new("deviceType", &other.into(), rule)));
+            }
+        };
+        let resource = Resource::of(prefix, &name)
+            .map_err(|source| Error::Resource { field: format!("{path}.resourceName"), source })?;
+        self.ignored(path, &fields);
+        let Some(device_type) = device_type else {
+            self.warnings.push(format!(
+                "{path}: {resource} is left out: deviceType auxNetDevice: Ringway finds devices by \
+                 their PCI function, and a subfunction has none of its own"
+            ));
+            return Ok(None);
+        };
+        let selectors = match self.selectors(&format!("{path}.selectors"), device_type, selectors) {
+            Ok(selectors) => selectors,
+            Err(Refused::Resource(wrong)) => {
+                let error = field(path, wrong);
+                self.warnings.push(format!("{path}: {resource} is left out: {error}"));
+                return Ok(None);
+            }
+            Err(Refused::All(wrong)) => return Err(field(path, wrong)),
+        };
+        Ok(Some(ResourceConfig {
+            resource,
+            device_type,
+            exclude_topology,
+            selectors,
+            additional_info,
+        }))
+    }
+
+    /// An object, or an array of them. Without any, all functions of the kind are wanted.
+    fn selectors(
+        &mut self,
+        path: &str,
+        kind: DeviceType,
+        value: Option<Value>,
+    ) -> Result<Vec<Selector>, Refused> {
+        let list = match value {
+            None => return Ok(vec![Selector::default()]),
+            Some(Value::Array(list)) if list.is_empty() => {
+                return Err(Refused::Resource(Wrong::new(
+                    "selectors",
+                    &list.into(),
+                    "at least one",
+                )));
+            }
+            Some(Value::Array(list)) => list,
+            Some(one) => vec![one],
+        };
+        let mut selectors = Vec::new();
+        for (at, value) in list.into_iter().enumerate() {
+            let path = format!("{path}[{at}]");
+            let mut fields = Fields::of("selectors", value).map_err(Refused::Resource)?;
+            let selector = selector(&mut fields, kind)?;
+            self.ignored(&path, &fields);
+            self.doubts(&path, &selector);
+            selectors.push(selector);
+        }
+        Ok(selectors)
+    }
+
+    /// What is read, and does not do what its author may think.
+    fn doubts(&mut self, path: &str, selector: &Selector) {
+        let Selector { pf_names, root_devices, link_types, ddp_profiles, .. } = selector;
+        for of in pf_names.iter().chain(root_devices).filter(|of| of.nonsense()) {
+            self.warnings.push(format!(
+                "{path}: {:?}: must be a parent, or a parent, # and indices such as 0-3,5",
+                of.as_str()
+            ));
+        }
+        if link_types.len() > 1 {
+            self.warnings.push(format!("{path}.linkTypes: one value is expected"));
+        }
+        if !ddp_profiles.is_empty() {
+            self.warnings.push(format!(
+                "{path}.ddpProfiles: Ringway does not read the package that a card runs, so that the \
+                 functions for which all else holds are offered nowhere"
+            ));
+        }
+    }
+}
+
+/// What a wrong selector ends.
+enum Refused {
+    /// Its resource is left out.
+    Resource(Wrong),
+    /// The whole configuration cannot be.
+    All(Wrong),
+}
+
+impl From<Wrong> for Refused {
+    fn from(wrong: Wrong) -> Self {
+        Self::Resource(Wrong { field: format!("selectors.{}", wrong.field), ..wrong })
+    }
+}
+
+fn selector(fields: &mut Fields, kind: DeviceType) -> Result<Selector, Refused> {
+    let mut selector = Selector {
+        vendors: fields.texts("vendors")?,
+        devices: fields.texts("devices")?,
+        drivers: fields.texts("drivers")?,
+        pci_addresses: fields.texts("pciAddresses")?,
+        ..Selector::default()
+    };
+    // The rest is not known for others.
+    if kind == DeviceType::NetDevice {
+        let mut of_parents = |name| -> Result<Vec<OfParent>, Wrong> {
+            Ok(fields.texts(name)?.into_iter().map(OfParent::new).collect())
+        };
+        selector.pf_names = of_parents("pfNames")?;
+        selector.root_devices = of_parents("rootDevices")?;
+        selector.link_types = fields.texts("linkTypes")?;
+        selector.acpi_indexes = fields.texts("acpiIndexes")?;
+        selector.ddp_profiles = fields.texts("ddpProfiles")?;
+        selector.p_keys = fields.texts("pKeys")?;
+        selector.is_rdma = fields.flag("isRdma")?;
+        selector.need_vhost_net = fields.flag("needVhostNet")?;
+        selector.vdpa_type = match fields.text("vdpaType")?.as_str() {
+            "" => None,
+            "vhost" => Some(VdpaType::Vhost),
+            "virtio" => Some(VdpaType::Virtio),
+            other => return Err(Wrong::new("vdpaType", &other.into(), "vhost or virtio").into()),
+        };
+        if selector.is_rdma && selector.vdpa_type.is_some() {
+            let rule = "false where there is a vdpaType";
+            return Err(Refused::All(Wrong::new("selectors.isRdma", &true.into(), rule)));
+        }
+    }
+    Ok(selector)
+}
+
+fn additional_info(fields: &mut Fields) -> Result<Option<AdditionalInfo>, Wrong> {
+    let Some(value) = fields.take("additionalInfo") else { return Ok(None) };
+    let wrong = Wrong::new("additionalInfo", &value, "an object of objects of strings");
+    serde_json::from_value(value).map(Some).map_err(|_| wrong)
+}
+
+fn field(path: &str, wrong: Wrong) -> Error {
+    let Wrong { field, value, rule } = wrong;
+    let field = if path.is_empty() { field } else { format!("{path}.{field}") };
+    Error::Field { field, value, rule }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+use super::*;
+use crate::sriovdp::VdpaDevice;
+use crate::sriovdp::testing::vf;
+use serde_json::{Value, json};
+
+fn told(list: Value, functions: &[Function]) -> Told {
+    let text = json!({"resourceList": list}).to_string();
+    let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
+    select(&config, functions, Delivery::Nodes)
+}
+
+/// The last part of each device's address, by resource.
+fn check(list: Value, functions: &[Function], expected: &[(&str, &[&str])]) -> Told {
+    let told = told(list, functions);
+    let found: Vec<(String, Vec<String>)> = told
+        .supplies
+        .iter()
+        .map(|supply| {
+            let ids = supply.entries.iter().map(|e| e.device.id.as_str()[8..].to_owned());
+            (supply.resource.to_string(), ids.collect())
+        })
+        .collect();
+    let expected: Vec<(String, Vec<String>)> = expected
+        .iter()
+        .map(|(name, ids)| ((*name).into(), ids.iter().map(|id| (*id).to_owned()).collect()))
+        .collect();
+    assert_eq!(found, expected);
+    told
+}
+
+fn reasons(told: &Told, device: &str) -> Vec<String> {
+    let found = told.left_out.iter().find(|left_out| left_out.device.ends_with(device));
+    found.map_or_else(Vec::new, |left_out| left_out.reasons.clone())
+}
+
+fn four() -> Vec<Function> {
+    (0..4).map(vf).collect()
+}
+
+#[test]
+fn the_first_resource_that_wants_a_function_has_it() {
+    let told = check(
+        json!([
+            {"resourceName": "a", "selectors": {"pfNames": ["ens1f0#1"]}},
+            {"resourceName": "b", "resourcePrefix": "other.com",
+             "selectors": [{"pfNames": ["ens1f0#3"]}, {"pfNames": ["ens1f0#0-1"]}]},
+            {"resourceName": "none", "selectors": {"vendors": ["8086"]}},
+        ]),
+        &four(),
+        &[("intel.com/a", &["00.2"]), ("other.com/b", &["00.4", "00.1"])],
+    );
+    assert_eq!(told.warnings, ["intel.com/none: no function is for it"]);
+    assert_eq!(
+        reasons(&told, "00.3"),
+        [
+            "intel.com/a: pfNames: index 2 is not in ens1f0#1",
+            "other.com/b: pfNames: index 2 is not in ens1f0#3",
+            "other.com/b: pfNames: index 2 is not in ens1f0#0-1",
+            "intel.com/none: vendors: 15b3 is not 8086",
+        ]
+    );
+    assert_eq!(reasons(&told, "00.2"), [""; 0]);
+}
+
+#[test]
+fn without_selectors_all_of_the_kind_are_wanted() {
+    let mut functions = four();
+    functions[0].ids.class = 0x12_0000;
+    check(
+        json!([{"resourceName": "accel", "deviceType": "accelerator"}, {"resourceName": "nets"}]),
+        &functions,
+        &[("intel.com/accel", &["00.1"]), ("intel.com/nets", &["00.2", "00.3", "00.4"])],
+    );
+}
+
+#[test]
+fn some_functions_nobody_may_have() {
+    let mut functions = four();
+    functions[0].driver = None;
+    functions[1].has_functions = true;
+    functions[2].carries = Carries::DefaultRoute;
+    let told = check(json!([{"resourceName": "n"}]), &functions, &[("intel.com/n", &["00.4"])]);
+    assert_eq!(reasons(&told, "00.1"), ["it has no driver"]);
+    assert_eq!(reasons(&told, "00.2"), ["it is a PF that has VFs"]);
+    assert_eq!(reasons(&told, "00.3"), ["its interface carries the default route"]);
+    assert_eq!(told.warnings, [""; 0]);
+}
+
+#[test]
+fn in_another_network_namespace_only_vfs_are_offered() {
+    let mut functions = four();
+    functions[0].carries = Carries::Unknown;
+    functions[1].carries = Carries::Unknown;
+    functions[1].pf = None;
+    let told = check(
+        json!([{"resourceName": "n"}]),
+        &functions,
+        &[("intel.com/n", &["00.1", "00.3", "00.4"])],
+    );
+    assert!(told.warnings[0].contains("hostNetwork"), "{:?}", told.warnings);
+}
+
+/// Who runs the package of the first resource cannot be told: to give its functions to the second
+/// would be a guess.
+#[test]
+fn what_cannot_be_told_is_offered_nowhere() {
+    let told = check(
+        json!([
+            {"resourceName": "gtp", "selectors": {"ddpProfiles": ["x"], "pfNames": ["ens1f0#0-1"]}},
+            {"resourceName": "rest"},
+        ]),
+        &four(),
+        &[("intel.com/rest", &["00.3", "00.4"])],
+    );
+    assert_eq!(
+        reasons(&told, "00.1"),
+        ["intel.com/gtp may want it, by ddpProfiles, which Ringway does not read"]
+    );
+}
+
+#[test]
+fn the_driver_decides_how_a_function_is_handed_out() {
+    let mut functions: Vec<Function> = (0..6).map(vf).collect();
+    for (function, driver) in
+        functions.iter_mut().zip(["mlx5_core", "vfio-pci", "igb_uio", "uio_pci_generic"])
+    {
+        function.driver = Some(driver.to_owned());
+    }
+    for (function, driver) in functions[4..].iter_mut().zip(["vhost_vdpa", "virtio_vdpa"]) {
+        let (name, driver) = (format!("of {driver}"), Some(driver.to_owned()));
+        function.vdpa = vec![VdpaDevice { name, driver }];
+    }
+    let ways = |told: &Told, at: usize| -> Vec<Way> {
+        told.supplies[at].entries.iter().map(|entry| entry.way).collect()
+    };
+    let with_vdpa = told(
+        json!([
+            {"resourceName": "vhost", "selectors": {"vdpaType": "vhost"}},
+            {"resourceName": "virtio", "selectors": {"vdpaType": "virtio"}},
+            {"resourceName": "rest"},
+        ]),
+        &functions,
+    );
+    assert_eq!(ways(&with_vdpa, 0), [Way::VhostVdpa]);
+    assert_eq!(ways(&with_vdpa, 1), [Way::VirtioVdpa]);
+    assert_eq!(ways(&with_vdpa, 2), [Way::Netdev, Way::Vfio, Way::Uio, Way::Uio]);
+    let vdpa = with_vdpa.supplies[0].entries[0].device.vdpa.as_ref().unwrap();
+    assert_eq!((vdpa.name.as_str(), vdpa.mgmtdev.as_str()), ("of vhost_vdpa", "pci/0000:01:00.5"));
+    // who does not ask for vDPA gets the function
+    let without = told(json!([{"resourceName": "all"}]), &functions);
+    assert_eq!(ways(&without, 0)[4..], [Way::Netdev, Way::Netdev]);
+}
+
+#[test]
+fn a_device_has_what_its_resource_says() {
+    let list = json!([{
+        "resourceName": "a", "excludeTopology": true,
+        "selectors": {"needVhostNet": true, "pfNames": ["ens1f0#0-1"]},
+        "additionalInfo": {"*": {"k": "all", "l": "all"}, "0000:01:00.2": {"k": "one"}},
+    }, {"resourceName": "b"}]);
+    let told = told(list, &four());
+    let entry = |at: usize, n: usize| &told.supplies[at].entries[n];
+    let (first, second, other) = (entry(0, 0), entry(0, 1), entry(1, 0));
+    assert_eq!((first.device.numa_node, other.device.numa_node), (None, Some(1)));
+    assert_eq!((first.with.vhost_net, other.with.vhost_net), (true, false));
+    let extra = |entry: &Entry| json!(entry.with.extra);
+    assert_eq!(extra(first), json!({"k": "all", "l": "all"}));
+    assert_eq!(extra(second), json!({"k": "one", "l": "all"}));
+    assert_eq!(extra(other), Value::Null);
+    assert_eq!((first.device.parent.as_str(), second.device.index), ("0000:01:00.0", 1));
+    assert_eq!((told.supplies[0].delivery, first.paths), (Delivery::Nodes, NodePaths::Host));
+}
+
+/// Bytes of configurations that are in use, changed at random: an error or a choice, and each function
+/// at most once in it.
+#[test]
+fn no_configuration_ends_the_process() {
+    const SEEDS: [&str; 3] = [
+        r#"{"resourceList":[{"resourceName":"a","selectors":{"pfNames":["ens1f0#0-1,3"],"IsRdma":false}}]}"#,
+        r#"{"resourceList":[{"resourceName":"a","deviceType":"netDevice","selectors":[{"vendors":["15b3"]},{"vdpaType":"vhost"}],"additionalInfo":{"*":{"k":"v"}}},{"resourceName":"b"}]}"#,
+        r#"{"resourceList":[{"resourceName":"a","resourcePrefix":"x.org","excludeTopology":true,"selectors":{"rootDevices":["0000:01:00.0#2"],"linkTypes":["ether"],"needVhostNet":true}}]}"#,
+    ];
+    const BYTES: &[u8] = b"{}[]\",:#-0139aZ\\ \0\xff";
+    // xorshift (Marsaglia, 2003)
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |end: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % end as u64).unwrap()
+    };
+    let (functions, mut read) = (four(), 0);
+    for round in 0..20_000 {
+        let mut bytes = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
+        for _ in 0..=below(3) {
+            let at = below(bytes.len());
+            match below(3) {
+                0 => bytes[at] = BYTES[below(BYTES.len())],
+                1 => bytes.insert(at, BYTES[below(BYTES.len())]),
+                _ => drop(bytes.drain(at..bytes.len().min(at + 1 + below(8)))),
+            }
+        }
+        let Ok(config) = Config::parse(&bytes, "intel.com") else { continue };
+        read += 1;
+        let told = select(&config, &functions, Delivery::Nodes);
+        let entries = told.supplies.iter().flat_map(|supply| &supply.entries);
+        let mut ids: Vec<_> = entries.map(|entry| entry.device.id.to_string()).collect();
+        ids.extend(told.left_out.iter().map(|left_out| left_out.device.clone()));
+        ids.sort();
+        let all: Vec<_> = functions.iter().map(|f| f.address.to_string()).collect();
+        assert_eq!(ids, all, "{}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(read > 1000, "only {read} were configurations");
+}
