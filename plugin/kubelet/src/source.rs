@@ -82,8 +82,11 @@ impl Source {
             }
             Self::Sriovdp { file, prefix, delivery } => {
                 let config = sriovdp::Config::read(file, prefix)?;
-                let functions = sriovdp::functions(root, &Routes::read())?;
-                Ok(sriovdp::select(&config, &functions, *delivery))
+                let routes = Routes::read();
+                let functions = sriovdp::functions(root, &routes)?;
+                let mut told = sriovdp::select(&config, &functions, *delivery);
+                told.warnings.extend(routes.problem.map(|e| format!("read default routes: {e}")));
+                Ok(told)
             }
         }
     }

@@ -127,6 +127,8 @@ mod tests {
         assert!(noticed(&mut watcher, Duration::from_secs(30)).await);
         ringway_node::atomic::write(&pools, b"{}", 0o644).unwrap();
         assert!(noticed(&mut watcher, Duration::from_secs(30)).await);
+        std::os::unix::fs::symlink("..1", root.path().join("state/..data")).unwrap();
+        assert!(noticed(&mut watcher, Duration::from_secs(30)).await);
     }
 
     #[tokio::test]

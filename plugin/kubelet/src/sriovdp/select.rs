@@ -45,8 +45,9 @@ pub fn select(config: &Config, functions: &[Function], delivery: Delivery) -> To
     let unknown = functions.iter().filter(|function| function.carries == Carries::Unknown);
     if unknown.count() > 0 {
         told.warnings.push(
-            "this process is not in the machine's network namespace (hostNetwork: true): it cannot \
-             tell who carries the default route, and offers no function with an interface that is no VF"
+            "this process sees other interfaces than sysfs shows: it cannot tell who carries the default \
+             route, and offers no function with an interface but VFs; it must be in the machine's network \
+             namespace (hostNetwork: true)"
                 .to_owned(),
         );
     }
