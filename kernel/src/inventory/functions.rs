@@ -2,6 +2,7 @@
 
 use super::{Netdev, Netlink, Parent, VirtualFunction, traffic, unless_gone, vdpa::Found};
 use crate::{
+    devlink,
     error::Result,
     pci::{self, Address},
     root::Root,
@@ -36,13 +37,17 @@ fn parent(
     for vf in sriov::functions(root, address)? {
         functions.extend(unless_gone(function(root, netlink, devices, vf))?);
     }
+    let netdevs = seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?);
+    let (representors, netdevs) = netdevs.into_iter().partition(|n| represents(netlink, n));
     Ok(Some(Parent {
         address,
         ids,
         driver: pci::driver(root, address)?,
         numa: pci::numa_node(root, address)?,
         iommu_group: pci::iommu_group(root, address)?,
-        netdevs: seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?),
+        netdevs,
+        eswitch: netlink.eswitches.of(address),
+        representors,
         totalvfs,
         numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
         drivers_autoprobe: sriov::drivers_autoprobe(root, address)?,
@@ -87,6 +92,12 @@ fn function(
         management_device,
         vdpa,
     })
+}
+
+/// Whether an interface stands for a function.
+fn represents(netlink: &Netlink, netdev: &Netdev) -> bool {
+    let link = netlink.links.iter().find(|link| Some(link.index) == netdev.index);
+    link.and_then(|link| link.port_name.as_deref()).is_some_and(devlink::is_representor)
 }
 
 fn seen(netlink: &Netlink, netdevs: &[(String, Option<u32>)]) -> Vec<Netdev> {

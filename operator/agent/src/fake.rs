@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringway_kernel::chardev::CharDevice;
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
 use ringway_kernel::inventory::{
-    Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
+    Eswitch, Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
 };
 use ringway_kernel::pci::{Address, Ids};
 use ringway_kernel::sriov::Layout;
@@ -17,7 +18,7 @@ use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio::{self, Vfio};
 use ringway_kernel::{Error, Result};
 
-use crate::cards;
+use crate::cards::{self, Order};
 use crate::node::{Node, Observed};
 use crate::plan::Attach;
 use crate::step::{Function, Step, simulated_name, vdpa_name};
@@ -112,7 +113,38 @@ impl Fake {
         let own = own.filter(|_| card.drivers_autoprobe);
         card.numvfs = count;
         card.functions = (0..u32::from(count)).map(|index| function(card, index, own)).collect();
+        represent(card);
         self.overrides.retain(|(card, _), _| *card != pf);
+        Ok(())
+    }
+
+    /// A card of a driver whose eswitch can change, in its place.
+    pub(crate) fn with_eswitch(driver: &str) -> Self {
+        let mut fake = Self::new();
+        let card = fake.card();
+        (card.driver, card.eswitch) = (Some(driver.to_owned()), Eswitch::Legacy);
+        fake
+    }
+
+    /// As the drivers' sources say (cards/eswitch.rs).
+    fn set_mode(&mut self, pf: Address, mode: EswitchMode) -> Result<()> {
+        let card = self.card_at(pf)?;
+        let functions = &card.functions;
+        let allowed = match card.driver.as_deref().and_then(cards::eswitch_order) {
+            None => false,
+            Some(Order::WithoutFunctions) => functions.is_empty(),
+            Some(Order::WithFunctions { unbound: true }) => {
+                functions.iter().all(|function| function.driver.is_none())
+            }
+            Some(Order::WithFunctions { unbound: false }) => {
+                mode == EswitchMode::Legacy || !functions.is_empty()
+            }
+        };
+        if !allowed || card.eswitch.mode() == Some(mode) {
+            return Err(refused("another order"));
+        }
+        card.eswitch = mode.into();
+        represent(card);
         Ok(())
     }
 
@@ -136,7 +168,8 @@ impl Fake {
         }
         let module = driver.map(|driver| driver.replace('-', "_"));
         // the PF's own is there
-        if module.is_some_and(|m| m != "virtio_pci" && !modules.contains(m.as_str())) {
+        let own = |module: &str| matches!(module, "virtio_pci" | "mlx5_core" | "bnxt_en");
+        if module.is_some_and(|m| !own(&m) && !modules.contains(m.as_str())) {
             return Err(refused("no such driver"));
         }
         drive(function, driver);
@@ -147,7 +180,10 @@ impl Fake {
         match function {
             Function::Vf { .. } => {
                 let function = self.function(function)?;
-                if function.driver.as_deref() != Some("vp-vdpa") || !function.vdpa.is_empty() {
+                let driver = function.driver.as_deref();
+                let makes =
+                    driver.is_some_and(|d| d == "mlx5_core" || cards::makes_vdpa_devices(d));
+                if !makes || !function.vdpa.is_empty() {
                     return Err(refused("no management device, or one device already"));
                 }
                 let made_by = Some(Handle::pci(function.address));
@@ -239,6 +275,9 @@ impl Node for Fake {
             Step::LowerUplink { link } => self.uplink(*link)?.up = false,
             Step::SetFunctionAutoprobe { pf, on } => self.card_at(*pf)?.drivers_autoprobe = *on,
             Step::SetFunctionCount { pf, count } => self.set_count(*pf, *count)?,
+            Step::SetEswitchMode { pf, mode } => self.set_mode(*pf, *mode)?,
+            Step::UnbindFunction { function } => self.rebind(function, None)?,
+            Step::AdoptVdpa { .. } => {}
             Step::SetVdpaAutoprobe { on } => self.observed.vdpa_autoprobe = Some(*on),
             Step::UnbindVdpa { name } => self.bind(name, None)?,
             Step::DeleteVdpa { name } => self.delete(name)?,
@@ -280,6 +319,8 @@ pub(crate) fn virtio_card() -> Parent {
         drivers_autoprobe: true,
         layout: Some(Layout { offset: 1, stride: 1 }),
         functions: vec![],
+        eswitch: Eswitch::None,
+        representors: vec![],
     }
 }
 
@@ -311,6 +352,13 @@ fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction 
     };
     drive(&mut function, driver);
     function
+}
+
+/// The representors of a card's functions.
+fn represent(card: &mut Parent) {
+    let stands_for = |f: &VirtualFunction| netdev(&format!("enp1s0f0_{}", f.index), 40 + f.index);
+    let all = card.functions.iter().filter(|_| card.eswitch == Eswitch::Switchdev);
+    card.representors = all.map(stands_for).collect();
 }
 
 /// What a driver makes of a function.

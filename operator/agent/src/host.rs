@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringway_kernel::devlink::{self, Devlink};
 use ringway_kernel::link::Links;
 use ringway_kernel::stuck::{self, Call, Reach};
 use ringway_kernel::vdpa::{Handle, NewDevice, Vdpa};
@@ -16,7 +17,7 @@ use crate::step::{Function, Step, simulated_name, vdpa_name};
 
 /// A healthy call takes milliseconds; setting the number of VFs of a big card, seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// mlx5 takes half a second for each VF.
+/// mlx5 takes half a second for each VF, and about as long for each representor.
 const COUNT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// This machine.
@@ -72,6 +73,18 @@ impl Node for Host {
                     move || sriov::set_numvfs(&root, pf, count),
                 )
             }
+            Step::SetEswitchMode { pf, mode } => {
+                let (device, mode) = (devlink::Handle::pci(*pf), *mode);
+                let set = move || Devlink::require()?.set_eswitch_mode(&device, mode);
+                self.genl(&pf.to_string(), "set the eswitch mode of", COUNT_DEADLINE, set)
+            }
+            Step::UnbindFunction { function } => {
+                let address = self.address(function)?;
+                let unbind = move || pci::unbind(&root, address);
+                self.call(&address.to_string(), "unbind", DEADLINE, unbind)
+            }
+            // what is recorded is all of it
+            Step::AdoptVdpa { .. } => Ok(()),
             Step::UnbindVdpa { name } => {
                 let unbound = name.clone();
                 self.call(name, "unbind vdpa device", DEADLINE, move || {
@@ -80,7 +93,8 @@ impl Node for Host {
             }
             Step::DeleteVdpa { name } => {
                 let deleted = name.clone();
-                self.genl(name, "delete vdpa device", move || Vdpa::require()?.delete(&deleted))
+                let delete = move || Vdpa::require()?.delete(&deleted);
+                self.genl(name, "delete vdpa device", DEADLINE, delete)
             }
             Step::BindFunction { function, driver } => {
                 let (address, driver) = (self.address(function)?, *driver);
@@ -115,7 +129,8 @@ impl Node for Host {
                     queue_pairs: settings.queue_pairs,
                     features: settings.features,
                 };
-                self.genl(&name, "create vdpa device", move || Vdpa::require()?.create(&device))
+                let create = move || Vdpa::require()?.create(&device);
+                self.genl(&name, "create vdpa device", DEADLINE, create)
             }
             Step::BindVdpa { function, driver } => {
                 let (name, driver) = (self.device_name(function)?, *driver);
@@ -161,10 +176,11 @@ impl Host {
         &self,
         device: &str,
         op: &str,
+        deadline: Duration,
         work: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let reach = Reach::GenericNetlink;
-        let call = Call { dir: &self.stuck, device, op, reach, deadline: DEADLINE };
+        let call = Call { dir: &self.stuck, device, op, reach, deadline };
         stuck::run(&self.root, call, work)
     }
 }

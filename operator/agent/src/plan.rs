@@ -14,8 +14,10 @@ use crate::step::Step;
 use crate::wanted::{Parent, ParentName, Refusal, Wanted};
 
 pub(crate) mod card;
+mod eswitch;
+mod external;
 mod function;
-mod simulator;
+pub(crate) mod simulator;
 #[cfg(test)]
 mod tests;
 
@@ -98,7 +100,8 @@ fn give_back_bus(plan: &mut Plan, wanted: &Wanted, observed: &Observed, before: 
         let deletes = |step: &Step| matches!(step, Step::DeleteVdpa { name: gone } if gone == name);
         plan.steps.iter().any(|planned| deletes(&planned.step))
     };
-    let stays = |name: &str| before.vdpa.contains(name) && !goes(name);
+    // what was taken over and is left as it was found needs no driver
+    let stays = |name: &str| before.vdpa.contains(name) && !before.is_adopted(name) && !goes(name);
     if !observed.vdpa().any(|device| stays(&device.name)) {
         plan.parent_step(&ParentName::VdpaBus, &[], Step::SetVdpaAutoprobe { on: true });
     }

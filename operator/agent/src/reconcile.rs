@@ -8,11 +8,11 @@ use ringway_kernel::inventory::Parent;
 use ringway_node::lock::Lock;
 use tracing::{info, warn};
 
-use crate::before::Before;
+use crate::before::{Before, ParentBefore};
 use crate::node::{Node, Observed};
 use crate::plan::{Plan, Planned, card, plan};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
-use crate::wanted::{ParentName, Wanted};
+use crate::wanted::{Maker, ParentName, Wanted};
 
 /// More passes than any plan needs: each ends with a step that reveals what could not be planned.
 const PASSES: usize = 256;
@@ -162,7 +162,10 @@ fn builds_on(step: &Planned, earlier: &Planned) -> bool {
 fn reveals(step: &Step) -> bool {
     matches!(
         step,
-        Step::SetFunctionCount { .. } | Step::LoadModule(_) | Step::SetVdpaAutoprobe { .. }
+        Step::SetFunctionCount { .. }
+            | Step::SetEswitchMode { .. }
+            | Step::LoadModule(_)
+            | Step::SetVdpaAutoprobe { .. }
     )
 }
 
@@ -184,7 +187,9 @@ pub(crate) fn record(
         }
         Step::CreateVdpa { function, .. } => {
             before.note_parent(parent, observed, overrides);
-            before.vdpa.extend(device_name(function, observed));
+            if let Some(name) = device_name(function, observed) {
+                before.note_made(name);
+            }
         }
         Step::SetFunctionCount { .. } => {
             before.note_parent(parent, observed, overrides);
@@ -194,7 +199,15 @@ pub(crate) fn record(
             before.note_parent(parent, observed, overrides);
             before.note_mtu(parent, observed);
         }
-        Step::BindFunction { function, .. } => {
+        Step::SetEswitchMode { .. } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_eswitch(parent, observed);
+        }
+        Step::AdoptVdpa { name } => {
+            before.note_parent(parent, observed, overrides);
+            before.note_adopted(parent, name);
+        }
+        Step::BindFunction { function, .. } | Step::UnbindFunction { function } => {
             before.note_parent(parent, observed, overrides);
             before.note_driver(function, observed);
         }
@@ -203,28 +216,41 @@ pub(crate) fn record(
     *before != known
 }
 
-/// Drops records of devices that are gone, and of parents that are back as they were and that
-/// nobody wants carved.
+/// Drops records of devices that are gone, of parents that are back as they were and that nobody
+/// wants carved, and of those that others shape from now on.
 pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) {
     if matches!(observed.inventory.vdpa_family, ringway_kernel::inventory::VdpaFamily::Unknown(_)) {
         return;
     }
-    before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
+    for parent in wanted.parents.iter().filter(|parent| parent.maker == Maker::Others) {
+        before.hand_over(&parent.name, observed);
+    }
+    let there = |name: &String| observed.vdpa().any(|device| device.name == *name);
+    before.vdpa.retain(there);
+    before.parents.values_mut().for_each(|parent| parent.adopted.retain(there));
     before.forget_drivers(observed);
+    forget_parents(before, wanted, observed);
     if before.vdpa.is_empty() && observed.vdpa_autoprobe == before.vdpa_autoprobe {
         before.vdpa_autoprobe = None;
     }
+}
+
+fn forget_parents(before: &mut Before, wanted: &Wanted, observed: &Observed) {
     let asked: BTreeSet<_> = wanted.parents.iter().map(|parent| parent.name.to_string()).collect();
     if before.parents.keys().all(|name| asked.contains(name)) {
         return;
     }
     let left = plan("", wanted, observed, before);
-    before.parents.retain(|name, was| {
-        asked.contains(name)
-            || left.refusals.iter().any(|refusal| refusal.parent == *name)
-            || left.steps.iter().any(|step| step.parent.to_string() == *name)
+    let stays = |(name, was): &(&String, &ParentBefore)| {
+        asked.contains(*name)
+            || left.refusals.iter().any(|refusal| refusal.parent == **name)
+            || left.steps.iter().any(|step| step.parent.to_string() == **name)
             || card::out_of_sight(name, was, observed)
-    });
+    };
+    let goes = before.parents.iter().filter(|parent| !stays(parent));
+    for name in goes.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        before.forget_parent(&name);
+    }
 }
 
 /// Drops the drivers of functions that went when their number changed. Not before: an agent that is

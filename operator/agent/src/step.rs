@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::mac::Mac;
 use ringway_kernel::pci;
 use ringway_kernel::vdpa::Handle;
@@ -65,6 +66,23 @@ pub enum Step {
         pf: pci::Address,
         /// How many.
         count: u16,
+    },
+    /// Set the mode of a PF's eswitch.
+    SetEswitchMode {
+        /// The PF.
+        pf: pci::Address,
+        /// The mode.
+        mode: EswitchMode,
+    },
+    /// Unbind a function from its driver, for as long as its PF's eswitch changes.
+    UnbindFunction {
+        /// The function.
+        function: Function,
+    },
+    /// Take over a vDPA device that somebody else made: a matter of our record alone.
+    AdoptVdpa {
+        /// The device's name.
+        name: String,
     },
     /// Say whether the vDPA bus binds new devices to whichever driver came first.
     SetVdpaAutoprobe {
@@ -157,6 +175,9 @@ impl Step {
             Self::LowerUplink { .. } => "lower_uplink",
             Self::SetFunctionAutoprobe { .. } => "set_function_autoprobe",
             Self::SetFunctionCount { .. } => "set_function_count",
+            Self::SetEswitchMode { .. } => "set_eswitch_mode",
+            Self::UnbindFunction { .. } => "unbind_function",
+            Self::AdoptVdpa { .. } => "adopt_vdpa",
             Self::SetVdpaAutoprobe { .. } => "set_vdpa_autoprobe",
             Self::UnbindVdpa { .. } => "unbind_vdpa",
             Self::DeleteVdpa { .. } => "delete_vdpa",
@@ -193,6 +214,11 @@ impl fmt::Display for Step {
             Self::SetFunctionCount { count, .. } => {
                 write!(f, "set the number of functions to {count}")
             }
+            Self::SetEswitchMode { mode, .. } => write!(f, "set the eswitch's mode to {mode}"),
+            Self::UnbindFunction { function } => {
+                write!(f, "unbind {function} while the eswitch changes")
+            }
+            Self::AdoptVdpa { name } => write!(f, "take over vDPA device {name} as it is"),
             Self::SetVdpaAutoprobe { on: false } => {
                 f.write_str("keep drivers off new vDPA devices")
             }

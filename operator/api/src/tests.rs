@@ -54,6 +54,8 @@ fn rules_have_messages_that_name_the_field() {
         "parents: an entry names either pci or simulator",
         "resource: a pool serves one, but attach host",
         "vdpa: attach netdev and vfio use the function itself",
+        "uplink: ownership External changes nothing on a node",
+        "adopt: ownership External takes nothing over",
     ] {
         assert!(text.contains(message), "{message}");
     }

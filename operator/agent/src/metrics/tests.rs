@@ -15,7 +15,7 @@ fn wanted() -> Wanted {
     let resource = Some("ringway.dev/vms".parse().unwrap());
     let (attach, settings) = (Attach::VhostVdpa, Settings::default());
     let pool = Pool { name: "vms".into(), resource, range: 0..=1, attach, settings };
-    let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+    let parent = Parent::new(name, 2, vec![pool]);
     Wanted { parents: vec![parent], refusals: vec![] }
 }
 

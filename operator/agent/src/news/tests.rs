@@ -22,7 +22,7 @@ impl World {
         let (attach, settings) = (Attach::VhostVdpa, Settings::default());
         let pool = Pool { name: "vms".into(), resource, range: 0..=1, attach, settings };
         let name = ParentName::Pci(pf());
-        let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+        let parent = Parent::new(name, 2, vec![pool]);
         Self {
             fake: Fake::new(),
             wanted: Wanted { parents: vec![parent], refusals: vec![] },

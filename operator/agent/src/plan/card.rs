@@ -1,18 +1,20 @@
-//! The plan for a card: uplink, number of VFs, then each VF.
+//! The plan for a card: uplink, number of VFs and mode of the eswitch, then each VF.
 
 use ringway_api::conditions::Reason;
-use ringway_kernel::inventory::{Netdev, Parent as Found, VirtualFunction};
+use ringway_kernel::inventory::{Netdev, Parent as Found, Traffic, VirtualFunction};
 use ringway_kernel::pci::Address;
 use ringway_node::DeviceId;
 
-use super::{Attach, Plan, function};
+use super::eswitch::{self, Shape};
+use super::{Attach, Plan, external, function};
 use crate::before::{Before, FunctionBefore, ParentBefore};
 use crate::cards::{self, Card};
 use crate::node::Observed;
 use crate::step::{Function, Step};
-use crate::wanted::{CardIdentity, Parent, ParentName, Pool};
+use crate::wanted::{CardIdentity, Maker, Parent, ParentName, Pool};
 
-type Complaint = (Reason, String);
+/// What speaks against something: for machines, and for people.
+pub(super) type Complaint = (Reason, String);
 
 pub(super) fn plan(
     plan: &mut Plan,
@@ -21,27 +23,32 @@ pub(super) fn plan(
     observed: &Observed,
     before: &Before,
 ) {
+    if parent.maker == Maker::Others {
+        return external::card(plan, pf, parent, observed);
+    }
     let (found, card) = match check(pf, parent, observed, before) {
         Ok(checked) => checked,
         Err((reason, message)) => return plan.refuse(&parent.name, reason, message),
     };
     plan.ground(parent, |attach| card.modules(attach), observed);
     uplink(plan, parent, found);
-    let remade = found.numvfs != parent.count;
-    if remade {
-        // or udev renames what appears
-        count(plan, found, Count { wanted: parent.count, autoprobe: false }, before);
-    }
+    let remade = eswitch::plan(plan, found, shape(parent), before);
     let was = before.parents.get(&parent.name.to_string());
     let was = |index| was.and_then(|was| was.own(index));
     for index in 0..u32::from(parent.count) {
         let existing = found.functions.iter().find(|f| f.index == index && !remade);
-        let site = site(pf, index, existing, Some(card), was(index));
+        let adopt = parent.maker == Maker::RingwayAdopting;
+        let site = function::Site { adopt, ..site(pf, index, existing, Some(card), was(index)) };
         function::plan(plan, &site, parent.pool(index), before);
     }
 }
 
-fn site<'a>(
+/// What a card shall be as a whole. No driver is offered new functions, or udev renames what appears.
+fn shape(parent: &Parent) -> Shape {
+    Shape { count: parent.count, autoprobe: false, mode: parent.eswitch }
+}
+
+pub(super) fn site<'a>(
     pf: Address,
     index: u32,
     existing: Option<&'a VirtualFunction>,
@@ -56,6 +63,7 @@ fn site<'a>(
         before: existing.and(was),
         vdpa: existing.map_or(&[], |function| &function.vdpa),
         mac: None,
+        adopt: false,
     }
 }
 
@@ -73,18 +81,18 @@ pub(super) fn restore(
         return plan.refuse(&name, reason, message);
     }
     let autoprobe = was.drivers_autoprobe.unwrap_or(found.drivers_autoprobe);
-    let remade = found.numvfs != was.function_count;
-    if remade {
-        // functions that were there come back as they came then: with their drivers
-        count(plan, found, Count { wanted: was.function_count, autoprobe }, before);
-    } else {
+    // functions that were there come back as they came then: with their drivers
+    let shape = Shape { autoprobe, ..first_shape(found, was) };
+    if !eswitch::plan(plan, found, shape, before) {
         for existing in &found.functions {
             let before_us = was.first(existing.index);
             let site = site(pf, existing.index, Some(existing), None, before_us);
             function::plan(plan, &site, None, before);
         }
     }
-    let said = remade && was.function_count > 0;
+    let said = plan.steps.iter().any(
+        |planned| matches!(planned.step, Step::SetFunctionAutoprobe { pf: of, .. } if of == pf),
+    );
     if autoprobe != found.drivers_autoprobe && !said {
         plan.parent_step(&name, &[], Step::SetFunctionAutoprobe { pf, on: autoprobe });
     }
@@ -109,10 +117,17 @@ fn may_restore(found: &Found, was: &ParentBefore, before: &Before) -> Result<(),
     if let Some(reason) = off_limits(found) {
         return Err((Reason::CarriesNodeTraffic, reason));
     }
-    match found.numvfs == was.function_count {
-        true => Ok(()),
-        false => may_remake(pf, found, before),
+    eswitch::may_restore(found, was.eswitch)?;
+    match first_shape(found, was).changes(found) {
+        None => Ok(()),
+        Some(what) => may_remake(pf, found, what, before),
     }
+}
+
+/// What a card was as a whole; a mode that it cannot have any more is let be.
+fn first_shape(found: &Found, was: &ParentBefore) -> Shape {
+    let mode = was.eswitch.filter(|_| found.eswitch.mode().is_some());
+    Shape { count: was.function_count, autoprobe: found.drivers_autoprobe, mode }
 }
 
 /// Whether it cannot be told if a card is as it was: its interface is in another network namespace,
@@ -123,22 +138,27 @@ pub(crate) fn out_of_sight(name: &str, was: &ParentBefore, observed: &Observed) 
     was.mtu.is_some() && found.is_some_and(|found| found.netdevs.is_empty())
 }
 
-/// Everything that speaks against it, before anything is touched.
-fn check<'a>(
+/// The card that is meant, if it is there.
+pub(super) fn meant<'a>(
     pf: Address,
     parent: &Parent,
     observed: &'a Observed,
-    before: &Before,
-) -> Result<(&'a Found, &'static Card), Complaint> {
+) -> Result<&'a Found, Complaint> {
     let found = observed.inventory.parents.iter().find(|p| p.address == pf).ok_or_else(|| {
         (Reason::IdentityMismatch, format!("{pf}: no card with SR-IOV is at this address"))
     })?;
     if let Some(identity) = &parent.identity {
         same_card(found, identity)?;
     }
-    if let Some(reason) = off_limits(found) {
-        return Err((Reason::CarriesNodeTraffic, reason));
-    }
+    Ok(found)
+}
+
+/// What is known of a card, if that can serve all its pools.
+pub(super) fn able(
+    pf: Address,
+    parent: &Parent,
+    found: &Found,
+) -> Result<&'static Card, Complaint> {
     let card = cards::card(found.driver.as_deref()).ok_or_else(|| {
         let (_, reason) = cards::attach(found);
         (Reason::AttachUnsupported, format!("{pf}: {}", reason.unwrap_or_default()))
@@ -155,8 +175,24 @@ fn check<'a>(
     for pool in &parent.pools {
         check_pool(pf, pool, found, card)?;
     }
-    if found.numvfs != parent.count {
-        may_remake(pf, found, before)?;
+    Ok(card)
+}
+
+/// Everything that speaks against it, before anything is touched.
+fn check<'a>(
+    pf: Address,
+    parent: &Parent,
+    observed: &'a Observed,
+    before: &Before,
+) -> Result<(&'a Found, &'static Card), Complaint> {
+    let found = meant(pf, parent, observed)?;
+    if let Some(reason) = off_limits(found) {
+        return Err((Reason::CarriesNodeTraffic, reason));
+    }
+    let card = able(pf, parent, found)?;
+    eswitch::check(found, parent)?;
+    if let Some(what) = shape(parent).changes(found) {
+        may_remake(pf, found, what, before)?;
     }
     Ok((found, card))
 }
@@ -247,15 +283,25 @@ pub(crate) fn off_limits(found: &Found) -> Option<String> {
     owner.map(|netdev| format!("{} ({}) {}", found.address, netdev.name, words(netdev)))
 }
 
-/// Changing the number of functions ends every one of them.
-fn may_remake(pf: Address, found: &Found, before: &Before) -> Result<(), Complaint> {
+/// Another number of functions ends every one of them, and another mode of the eswitch all that they
+/// do. `what` is what changes, in words.
+fn may_remake(pf: Address, found: &Found, what: &str, before: &Before) -> Result<(), Complaint> {
+    let carries = |netdev: &&Netdev| {
+        netdev.traffic.iter().any(|why| !matches!(why, Traffic::Member { .. } | Traffic::NotSeen))
+    };
+    // that they are members of a bridge is what representors are for
+    if let Some(netdev) = found.representors.iter().find(carries) {
+        let message =
+            format!("{pf}: representor {} {}: {what} cannot change", netdev.name, words(netdev));
+        return Err((Reason::CarriesNodeTraffic, message));
+    }
     for function in &found.functions {
         if let Some(foreign) = function.vdpa.iter().find(|v| !before.vdpa.contains(&v.name)) {
             return Err((
                 Reason::Foreign,
                 format!(
                     "{pf}: function {} has the vDPA device {} that Ringway did not make: \
-                     delete it to let the number of functions change",
+                     delete it to let {what} change",
                     function.index, foreign.name,
                 ),
             ));
@@ -266,7 +312,7 @@ fn may_remake(pf: Address, found: &Found, before: &Before) -> Result<(), Complai
             return Err((
                 Reason::CarriesNodeTraffic,
                 format!(
-                    "{pf}: function {} ({}) {}: the number of functions cannot change",
+                    "{pf}: function {} ({}) {}: {what} cannot change",
                     function.index,
                     netdev.name,
                     words(netdev),
@@ -275,30 +321,6 @@ fn may_remake(pf: Address, found: &Found, before: &Before) -> Result<(), Complai
         }
     }
     Ok(())
-}
-
-/// How many functions there shall be, and whether drivers are offered them as they appear.
-#[derive(Clone, Copy)]
-struct Count {
-    wanted: u16,
-    autoprobe: bool,
-}
-
-/// Takes down what is on the functions, then sets their number. All of it disturbs all of them,
-/// so that nothing of it is done while one is held.
-fn count(plan: &mut Plan, found: &Found, count: Count, before: &Before) {
-    let (pf, name) = (found.address, &ParentName::Pci(found.address));
-    let all: Vec<DeviceId> = found.functions.iter().filter_map(|f| device_id(f.address)).collect();
-    for VirtualFunction { vdpa, .. } in &found.functions {
-        for device in vdpa.iter().filter(|device| before.vdpa.contains(&device.name)) {
-            function::take_down(device, |step| plan.parent_step(name, &all, step));
-        }
-    }
-    let Count { wanted, autoprobe } = count;
-    if wanted > 0 && found.drivers_autoprobe != autoprobe {
-        plan.parent_step(name, &all, Step::SetFunctionAutoprobe { pf, on: autoprobe });
-    }
-    plan.parent_step(name, &all, Step::SetFunctionCount { pf, count: wanted });
 }
 
 fn uplink(plan: &mut Plan, parent: &Parent, found: &Found) {

@@ -7,12 +7,13 @@
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::{Netdev, Traffic, VdpaDevice, VirtualFunction};
 use ringway_kernel::mac::Mac;
+use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 
 use super::{Attach, Plan, Planned};
 use crate::before::{Before, FunctionBefore};
 use crate::cards::{self, Card};
-use crate::step::{Function, Step};
+use crate::step::{Function, Step, simulated_name, vdpa_name};
 use crate::wanted::{Pool, Settings};
 
 /// A function as it will be when the steps before its own are done.
@@ -31,6 +32,8 @@ pub(super) struct Site<'a> {
     pub(super) vdpa: &'a [VdpaDevice],
     /// The MAC for a device that has none of its own.
     pub(super) mac: Option<Mac>,
+    /// Whether what others made there is taken over.
+    pub(super) adopt: bool,
 }
 
 impl<'a> Site<'a> {
@@ -38,8 +41,16 @@ impl<'a> Site<'a> {
         self.existing.and_then(|function| function.driver.as_deref())
     }
 
+    /// What we call the vDPA device that we make there, once it can be told.
+    fn name(&self) -> Option<String> {
+        match &self.function {
+            Function::Vf { .. } => self.existing.map(|function| vdpa_name(function.address)),
+            Function::Simulated { simulator, index } => Some(simulated_name(simulator, *index)),
+        }
+    }
+
     /// An interface by which the node's own traffic goes.
-    fn of_the_node(&self) -> Option<&'a Netdev> {
+    pub(super) fn of_the_node(&self) -> Option<&'a Netdev> {
         let own = self.existing.map_or(&[][..], |function| &function.netdevs);
         let all = own.iter().chain(self.vdpa.iter().flat_map(|device| &device.netdevs));
         all.into_iter().find(|netdev| !netdev.traffic.is_empty())
@@ -50,14 +61,23 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
     let (parent, index) = (site.function.parent(), site.function.index());
     let foreign = |device: &&VdpaDevice| !before.vdpa.contains(&device.name);
     if let Some(foreign) = site.vdpa.iter().find(foreign) {
-        if pool.is_some() {
-            let message = format!(
-                "{}: its vDPA device {} was not made by Ringway and is left alone: delete it to \
-                 let the function be used",
-                site.function, foreign.name,
-            );
-            plan.refuse_function(&parent, index, Reason::Foreign, message);
+        match pool {
+            Some(pool) if may_adopt(site, pool) => plan.steps.push(Planned {
+                step: Step::AdoptVdpa { name: foreign.name.clone() },
+                parent,
+                function: Some(index),
+                disturbs: Vec::new(),
+            }),
+            Some(pool) => {
+                let message = foreign_words(site, pool, foreign);
+                plan.refuse_function(&parent, index, Reason::Foreign, message);
+            }
+            None => {}
         }
+        return;
+    }
+    if pool.is_none() && site.vdpa.iter().any(|device| before.is_adopted(&device.name)) {
+        // left as it was found
         return;
     }
     let attach = pool.map(|pool| pool.attach);
@@ -93,6 +113,23 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
     }
 }
 
+/// Whether what others made on a function is taken over: if it is exactly what its pool asks for.
+fn may_adopt(site: &Site<'_>, pool: &Pool) -> bool {
+    let free = site.of_the_node().is_none() || pool.attach == Attach::Host;
+    site.adopt && free && site.vdpa.len() == 1 && steps(site, Some(pool)).is_empty()
+}
+
+fn foreign_words(site: &Site<'_>, pool: &Pool, foreign: &VdpaDevice) -> String {
+    let (function, name) = (&site.function, &foreign.name);
+    let way_out = match site.adopt {
+        true => format!("it is not exactly what pool {} asks for, or not alone there", pool.name),
+        false => "delete it to let the function be used".to_owned(),
+    };
+    format!(
+        "{function}: its vDPA device {name} was not made by Ringway and is left alone: {way_out}"
+    )
+}
+
 /// Whether nobody can be using the function: no driver has it, or only one that makes vDPA devices,
 /// and none of those has a driver. So it is after a reboot, when kubelet still knows the pods of
 /// before, and waits for the function while they wait for it.
@@ -101,13 +138,13 @@ fn idle(site: &Site<'_>) -> bool {
         && site.vdpa.iter().all(|device| device.driver.is_none())
 }
 
-fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
+/// What makes a function what its pool asks for.
+pub(super) fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
     let mut steps = Vec::new();
     let function = || site.function.clone();
     let mut device = site.vdpa.first();
     if let Some(existing) = device {
-        let keep = pool.is_some_and(|p| p.attach.by_vdpa() && fits(existing, &p.settings));
-        if !keep {
+        if !pool.is_some_and(|pool| keeps(site, existing, pool)) {
             take_down(existing, |step| steps.push(step));
             device = None;
         }
@@ -135,6 +172,15 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
         steps.push(Step::BindVdpa { function: function(), driver });
     }
     steps
+}
+
+/// Whether a vDPA device stays, if need be with another driver. One that was taken over under a name
+/// of somebody else's stays for as long as it is as wanted, and then is made anew under ours.
+fn keeps(site: &Site<'_>, device: &VdpaDevice, pool: &Pool) -> bool {
+    let served = |driver: Driver| device.driver.as_deref() == Some(driver.name());
+    let as_wanted = cards::bus_driver(pool.attach).is_some_and(served);
+    let ours = site.name().is_none_or(|name| name == device.name);
+    pool.attach.by_vdpa() && fits(device, &pool.settings) && (ours || as_wanted)
 }
 
 /// Unbind, then delete: a deletion that has to wait for a user holds up the whole node.

@@ -4,12 +4,12 @@ use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaDevice;
 use ringway_kernel::mac::Mac;
 
-use super::{Attach, Plan, Planned, function};
+use super::{Attach, Plan, Planned, external, function};
 use crate::before::Before;
 use crate::cards;
 use crate::node::Observed;
 use crate::step::{Function, simulated_name};
-use crate::wanted::{Parent, ParentName};
+use crate::wanted::{Maker, Parent, ParentName};
 
 pub(super) fn plan(
     plan: &mut Plan,
@@ -44,8 +44,11 @@ pub(super) fn plan(
             return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
         }
     }
-    plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
-    remove(plan, simulator, u32::from(parent.count), observed, before);
+    let others = parent.maker == Maker::Others;
+    if !others {
+        plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
+        remove(plan, simulator, u32::from(parent.count), observed, before);
+    }
     for index in 0..u32::from(parent.count) {
         let name = simulated_name(simulator, index);
         let existing = devices(simulator, observed).iter().find(|device| device.name == name);
@@ -57,8 +60,16 @@ pub(super) fn plan(
             before: None,
             vdpa: existing.map_or(&[], std::slice::from_ref),
             mac: Some(address(node, &name)),
+            adopt: parent.maker == Maker::RingwayAdopting,
         };
-        function::plan(plan, &site, parent.pool(index), before);
+        match (others, parent.pool(index), existing) {
+            (false, pool, _) => function::plan(plan, &site, pool, before),
+            (true, Some(pool), Some(_)) => external::device(plan, &site, pool),
+            (true, Some(_), None) => {
+                external::missing(plan, &site, &format!("no vDPA device is called {name}"));
+            }
+            (true, None, _) => {}
+        }
     }
 }
 
@@ -72,7 +83,8 @@ pub(super) fn remove(
 ) {
     let kept = |name: &str| (0..from).any(|index| name == simulated_name(simulator, index));
     for device in devices(simulator, observed) {
-        if !before.vdpa.contains(&device.name) || kept(&device.name) {
+        let ours = before.vdpa.contains(&device.name) && !before.is_adopted(&device.name);
+        if !ours || kept(&device.name) {
             continue;
         }
         function::take_down(device, |step| {
@@ -86,7 +98,8 @@ pub(super) fn remove(
     }
 }
 
-fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
+/// The vDPA devices of a simulator, whoever made them.
+pub(crate) fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
     let found = observed
         .inventory
         .simulators

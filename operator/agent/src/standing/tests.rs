@@ -19,7 +19,7 @@ fn world_of(mut fake: Fake, attach: Attach) -> (Fake, Wanted, Report) {
     let resource = (attach != Attach::Host).then(|| "ringway.dev/vms".parse().unwrap());
     let settings = Settings::default();
     let pool = Pool { name: "vms".into(), resource, range: 0..=0, attach, settings };
-    let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![pool] };
+    let parent = Parent::new(name, 1, vec![pool]);
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
     let go = |_: &_, _: &_| Gate::Go(vec![]);
     let report =

@@ -17,10 +17,7 @@ fn wanted() -> Wanted {
     let pools =
         vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=2, Attach::VirtioVdpa)];
     let name = ParentName::Pci(pf());
-    Wanted {
-        parents: vec![Parent { name, identity: None, mtu: None, count: 4, pools }],
-        refusals: vec![],
-    }
+    Wanted { parents: vec![Parent::new(name, 4, pools)], refusals: vec![] }
 }
 
 fn time(seconds: i64) -> Time {

@@ -12,6 +12,8 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
 
 fn parent(pools: Vec<PoolSpec>) -> NodeDevicesSpec {
     let parent = ParentSpec {
+        ownership: Default::default(),
+        adopt: false,
         name: "0000:01:00.0".into(),
         identity: None,
         policy: "edge".into(),
