@@ -79,6 +79,13 @@ impl Fake {
         self.card().functions[index as usize].vdpa.push(device);
     }
 
+    /// Others make another number of functions, and keep those that there are.
+    pub(crate) fn set_count_of_others(&mut self, count: u16) {
+        let card = self.card();
+        card.numvfs = count;
+        card.functions.truncate(count.into());
+    }
+
     fn card_at(&mut self, pf: Address) -> Result<&mut Parent> {
         let found = self.observed.inventory.parents.iter_mut().find(|card| card.address == pf);
         found.ok_or_else(|| refused("no such card"))
@@ -276,7 +283,10 @@ impl Node for Fake {
             Step::SetFunctionAutoprobe { pf, on } => self.card_at(*pf)?.drivers_autoprobe = *on,
             Step::SetFunctionCount { pf, count } => self.set_count(*pf, *count)?,
             Step::SetEswitchMode { pf, mode } => self.set_mode(*pf, *mode)?,
-            Step::UnbindFunction { function } => self.rebind(function, None)?,
+            Step::UnbindFunction { function } => {
+                self.rebind(function, None)?;
+                self.pin(function, None);
+            }
             Step::AdoptVdpa { .. } => {}
             Step::SetVdpaAutoprobe { on } => self.observed.vdpa_autoprobe = Some(*on),
             Step::UnbindVdpa { name } => self.bind(name, None)?,

@@ -80,7 +80,7 @@ impl Node for Host {
             }
             Step::UnbindFunction { function } => {
                 let address = self.address(function)?;
-                let unbind = move || pci::unbind(&root, address);
+                let unbind = move || pci::release(&root, address, None, None);
                 self.call(&address.to_string(), "unbind", DEADLINE, unbind)
             }
             // what is recorded is all of it

@@ -74,7 +74,8 @@ pub enum Step {
         /// The mode.
         mode: EswitchMode,
     },
-    /// Unbind a function from its driver, for as long as its PF's eswitch changes.
+    /// Unbind a function from its driver, for as long as its PF's eswitch changes, and tie it to none
+    /// (`driver_override`).
     UnbindFunction {
         /// The function.
         function: Function,

@@ -13,6 +13,8 @@ use crate::wanted::{Pool, Settings};
 
 mod any;
 mod drift;
+mod eswitch;
+mod ownership;
 mod world;
 
 fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {

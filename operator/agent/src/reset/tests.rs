@@ -90,13 +90,7 @@ impl Carved {
         };
         let pools =
             vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=3, Attach::VirtioVdpa)];
-        let parent = Parent {
-            name: ParentName::Pci(pf()),
-            identity: None,
-            mtu: Some(1400),
-            count: 4,
-            pools,
-        };
+        let parent = Parent { mtu: Some(1400), ..Parent::new(ParentName::Pci(pf()), 4, pools) };
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
         let mut before = Before::default();
         let go = |_: &_, _: &_| Gate::Go(vec![]);

@@ -82,3 +82,28 @@ fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
         assert!(wanted.refusals[0].message.contains("policy edge"));
     }
 }
+
+#[test]
+fn who_makes_the_functions_is_said_and_nonsense_is_refused() {
+    let of = |change: &dyn Fn(&mut ParentSpec)| {
+        let mut spec = parent(vec![pool("a", "a", "0", Attach::Netdev)]);
+        change(&mut spec.parents[0]);
+        Wanted::of(&spec)
+    };
+    let maker = |change: &dyn Fn(&mut ParentSpec)| of(change).parents[0].maker;
+    assert_eq!(maker(&|_| ()), Maker::Ringway);
+    assert_eq!(maker(&|spec| spec.adopt = true), Maker::RingwayAdopting);
+    assert_eq!(maker(&|spec| spec.ownership = Ownership::External), Maker::Others);
+    let too_much: [(&str, fn(&mut ParentSpec)); 2] = [
+        ("policy edge: uplink: ownership External", |spec| spec.uplink = Some(Default::default())),
+        ("policy edge: adopt: ownership External", |spec| spec.adopt = true),
+    ];
+    for (words, field) in too_much {
+        let wanted = of(&|spec| {
+            spec.ownership = Ownership::External;
+            field(spec);
+        });
+        assert_eq!((wanted.parents.len(), wanted.refusals[0].reason), (0, Reason::Invalid));
+        assert!(wanted.refusals[0].message.starts_with(words), "{:?}", wanted.refusals);
+    }
+}

@@ -2,10 +2,12 @@
 //! touch nothing unselected, foreign or held.
 
 use ringway_kernel::features::Features;
+use ringway_kernel::inventory::VdpaDevice;
 
 use super::world::{IGB, World, card as found};
 use super::*;
 use crate::cards;
+use crate::wanted::Maker;
 
 /// Of a millisecond each, with the compiler's optimisations off.
 const CASES: u64 = 10_000;
@@ -89,7 +91,8 @@ fn is_as_wanted(world: &World, parent: &Parent) {
             continue;
         }
         let Some(pool) = parent.pool(function.index) else {
-            assert!(function.vdpa.is_empty(), "{function:?}");
+            let left = |device: &VdpaDevice| world.disk.is_adopted(&device.name);
+            assert!(function.vdpa.iter().all(left), "{function:?}");
             continue;
         };
         let driver = card.function_driver(pool.attach).map(|driver| driver.name);
@@ -98,7 +101,7 @@ fn is_as_wanted(world: &World, parent: &Parent) {
         let on_it: Vec<_> =
             function.vdpa.iter().filter_map(|device| device.driver.clone()).collect();
         assert_eq!(on_it, Vec::from_iter(bus), "{function:?}");
-        let features = |device: &ringway_kernel::inventory::VdpaDevice| device.features;
+        let features = |device: &VdpaDevice| device.features;
         if let Some(wanted) = pool.settings.features {
             assert_eq!(function.vdpa.first().and_then(features), Some(wanted));
         }
@@ -156,5 +159,6 @@ fn any_parent(random: &mut fastrand::Rng, name: ParentName) -> Parent {
         next = last + 1;
     }
     let mtu = random.bool().then_some(9000).filter(|_| matches!(name, ParentName::Pci(_)));
-    Parent { name, identity: None, mtu, count, pools }
+    let maker = if random.u8(0..3) == 0 { Maker::RingwayAdopting } else { Maker::Ringway };
+    Parent { mtu, maker, ..Parent::new(name, count, pools) }
 }

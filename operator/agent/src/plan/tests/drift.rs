@@ -278,6 +278,8 @@ fn theirs(world: &mut World, name: &str) {
     let function = functions.iter_mut().find(|f| f.index == function.index).unwrap();
     drive(function, Some("vp-vdpa"));
     let mut device = fake::device(&name, None);
+    let drivers = [None, Some(Driver::VhostVdpa), Some(Driver::VirtioVdpa)];
+    serve(&mut device, *world.random.choice(&drivers).unwrap());
     device.features = "MAC".parse().ok();
     function.vdpa.push(device);
 }

@@ -16,7 +16,7 @@ use crate::node::{Node, Observed};
 use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, reconcile};
 use crate::step::Step;
-use crate::wanted::Wanted;
+use crate::wanted::{Maker, Wanted};
 
 /// The second card.
 pub(super) const IGB: &str = "0000:02:00.0";
@@ -142,8 +142,23 @@ impl World {
                 assert!(was.mtu.is_none() || was.mtu == card.netdevs.first().map(|n| n.mtu));
             }
         }
+        self.adoptions(&old, new, wanted);
         self.dead = killed;
         if killed { Err(dead()) } else { Ok(()) }
+    }
+
+    /// What is taken over was foreign and was wished to be, and is foreign again when it is let go.
+    fn adoptions(&mut self, old: &Before, new: &Before, wanted: &Wanted) {
+        let adopting = wanted.parents.iter().any(|p| p.maker == Maker::RingwayAdopting);
+        for name in new.vdpa.difference(&old.vdpa).filter(|name| new.is_adopted(name)) {
+            assert!(adopting, "{name}: nobody asked to take it over");
+            self.foreign.remove(name);
+        }
+        let there = |name: &String| self.fake.observed.vdpa().any(|device| device.name == *name);
+        let gone = old.vdpa.difference(&new.vdpa);
+        let back: Vec<_> = gone.filter(|name| there(name) && old.is_adopted(name)).collect();
+        let back: Vec<_> = back.into_iter().cloned().collect();
+        self.foreign.extend(back);
     }
 
     fn apply(&mut self, step: &Step) -> Result<()> {
