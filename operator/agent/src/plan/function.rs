@@ -143,11 +143,10 @@ pub(super) fn steps(site: &Site<'_>, pool: Option<&Pool>) -> Vec<Step> {
     let mut steps = Vec::new();
     let function = || site.function.clone();
     let mut device = site.vdpa.first();
-    if let Some(existing) = device {
-        if !pool.is_some_and(|pool| keeps(site, existing, pool)) {
-            take_down(existing, |step| steps.push(step));
-            device = None;
-        }
+    let goes = |device: &&VdpaDevice| !pool.is_some_and(|pool| keeps(site, device, pool));
+    if let Some(existing) = device.filter(goes) {
+        take_down(existing, |step| steps.push(step));
+        device = None;
     }
     let Some(pool) = pool else {
         if let Some(before) = site.before.filter(|before| before.driver != site.driver()) {

@@ -94,7 +94,8 @@ fn who_makes_the_functions_is_said_and_nonsense_is_refused() {
     assert_eq!(maker(&|_| ()), Maker::Ringway);
     assert_eq!(maker(&|spec| spec.adopt = true), Maker::RingwayAdopting);
     assert_eq!(maker(&|spec| spec.ownership = Ownership::External), Maker::Others);
-    let too_much: [(&str, fn(&mut ParentSpec)); 2] = [
+    type Field = fn(&mut ParentSpec);
+    let too_much: [(&str, Field); 2] = [
         ("policy edge: uplink: ownership External", |spec| spec.uplink = Some(Default::default())),
         ("policy edge: adopt: ownership External", |spec| spec.adopt = true),
     ];

@@ -22,18 +22,22 @@ fn any_wish_is_reached_whatever_happens_on_the_way() {
     });
 }
 
-/// Told when it fails.
+/// Told when it fails. Others were there first in one case of eight.
 fn case(seed: u64) {
-    if std::panic::catch_unwind(|| live(World::new(seed, false))).is_err() {
+    let new = if seed.is_multiple_of(8) { World::with_others } else { World::new };
+    if std::panic::catch_unwind(|| live(new(seed, false))).is_err() {
         eprintln!("seed {seed}:");
-        live(World::new(seed, true));
+        live(new(seed, true));
     }
 }
 
 /// Agents come and go on a node that does not rest, and at the end nobody wants anything any more.
 fn live(mut world: World) {
     for _ in 0..world.random.u8(1..=2) {
-        let wanted = any(&mut world.random);
+        let mut wanted = any(&mut world.random);
+        if world.others {
+            wanted.parents.iter_mut().for_each(|parent| parent.maker = Maker::RingwayAdopting);
+        }
         world.luck = world.random.u32(0..=12);
         world = world.work(&wanted).0;
         // an agent that starts again has the same wish, or another one
@@ -119,7 +123,7 @@ fn nothing_of_ours_remains(world: World) {
     assert_eq!(world.fake.observed.vdpa().count(), 0);
     let mut functions = world.fake.observed.inventory.parents.iter().flat_map(|p| &p.functions);
     let left = functions.find(|function| function.driver.as_deref() == Some("vp-vdpa"));
-    assert_eq!(left, None);
+    assert!(left.is_none() || world.others, "{left:?}");
 }
 
 pub(super) fn any(random: &mut fastrand::Rng) -> Wanted {

@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) held: BTreeMap<String, Vec<Netdev>>,
     /// vDPA devices that are not ours.
     pub(super) foreign: BTreeSet<String>,
+    /// Whether others were there first, so that functions go back to their drivers.
+    pub(super) others: bool,
     /// Uplinks that are in another network namespace.
     pub(super) away: Vec<(ringway_kernel::pci::Address, Vec<Netdev>)>,
     /// Cards that were pulled out.
@@ -71,6 +73,7 @@ impl World {
             disk: Before::default(),
             held: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            others: false,
             away: vec![],
             unplugged: vec![],
             mute: false,
@@ -79,6 +82,22 @@ impl World {
             asked: BTreeSet::new(),
             tell,
         }
+    }
+
+    /// The same, with vDPA devices of others on some functions, in use or not.
+    pub(super) fn with_others(seed: u64, tell: bool) -> Self {
+        let mut world = Self::new(seed, tell);
+        let pf = world.fake.card().address;
+        world.fake.set_count(pf, 3).unwrap();
+        for function in &mut world.fake.card().functions {
+            drive(function, None);
+        }
+        for _ in 0..world.random.u8(1..=3) {
+            drift::theirs(&mut world, if seed.is_multiple_of(16) { "theirs" } else { "" });
+        }
+        world.seen.clone_from(&world.fake.observed);
+        world.others = true;
+        world
     }
 
     /// An agent that knows its file and nothing else works until it is done, or dead.
