@@ -289,5 +289,8 @@ fn a_real_kernel_and_a_call_that_is_out() {
     let inventory = observe(&tree.root(), &stuck).unwrap();
     let VdpaFamily::Unknown(reason) = inventory.vdpa_family else { panic!("asked") };
     assert!(reason.contains("operation delete"), "{reason}");
+    let told =
+        |note: &String| note.starts_with("the eswitch modes of cards: ask the devlink family");
+    assert!(inventory.notes.iter().any(told), "{:?}", inventory.notes);
     marker.remove().unwrap();
 }

@@ -171,6 +171,11 @@ pub fn card(driver: Option<&str>) -> Option<&'static Card> {
     CARDS.into_iter().find(|card| Some(card.driver) == driver)
 }
 
+/// Whether Ringway was never run on cards with this PF driver.
+pub fn is_untested(driver: Option<&str>) -> bool {
+    card(driver).is_some_and(untested::is)
+}
+
 /// Whether a driver of functions does nothing but make vDPA devices of them.
 pub fn makes_vdpa_devices(function_driver: &str) -> bool {
     let makes = |card: &Card| card.vdpa.as_ref().is_some_and(|m| m.driver == function_driver);

@@ -61,6 +61,7 @@ fn card_row(parent: &Parent) -> Row {
     let note = match (card::off_limits(parent), cards::attach(parent)) {
         (Some(why), _) => format!("{count}; off limits: {why}"),
         (None, (ways, Some(why))) if ways.is_empty() => format!("{count}; of no use: {why}"),
+        _ if cards::is_untested(driver) => format!("{count}; its driver is untested"),
         _ => count,
     };
     [
@@ -195,6 +196,14 @@ mod tests {
         let off = "0 of 4 functions; off limits: 0000:03:00.0 (eth0) carries the default route";
         assert!(lines[5].ends_with(off), "{table}");
         assert!(lines[6].starts_with("vdpasim_net "), "{table}");
+    }
+
+    #[test]
+    fn the_mode_of_an_eswitch_and_an_untested_driver_are_told() {
+        let inventory = Fake::with_eswitch("mlx5_core").observed.inventory;
+        let table = inventory_table(&inventory, &Holders::new());
+        let note = "0 of 4 functions, eswitch legacy; its driver is untested\n";
+        assert!(table.ends_with(note), "{table}");
     }
 
     #[test]
