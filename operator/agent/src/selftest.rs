@@ -16,7 +16,6 @@ use ringway_kernel::Root;
 use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::inventory::{Parent, VirtualFunction};
 use ringway_kernel::pci::Address;
-use ringway_node::lock::Locks;
 use serde_json::json;
 
 use self::report::{Check, Report};
@@ -172,12 +171,11 @@ impl<N: Node> Bench<'_, N> {
     /// Makes it so, and fails with what is not.
     fn make(&mut self, wanted: &Wanted) -> Result<()> {
         let (root, files, scope) = (self.root, self.files, &self.scope);
-        let locks = Locks::at(&files.shared.locks);
         let mut draining = Draining::default();
         let mut part = scope.part.clone();
         let save = |part: &Before| scope.whole(part).write(&files.shared.before);
         let gate = |planned: &Planned, observed: &Observed| {
-            local::gate(root, &locks, &mut draining, planned, observed)
+            local::gate(root, &files.shared, &mut draining, planned, observed)
         };
         let made = reconcile(&files.node, self.node, wanted, &mut part, save, gate);
         self.scope.part = part;

@@ -297,7 +297,7 @@ fn take_away(world: &mut World, theirs: &BTreeSet<String>) {
 }
 
 /// Somebody makes a vDPA device on a function that nobody uses, under a name or one like ours.
-fn theirs(world: &mut World, name: &str) {
+pub(super) fn theirs(world: &mut World, name: &str) {
     let Some(card) = world.fake.observed.inventory.parents.first().cloned() else { return };
     let free = |f: &&VirtualFunction| f.vdpa.is_empty() && idle(f);
     let free: Vec<_> = card.functions.iter().filter(free).collect();
@@ -318,6 +318,8 @@ fn theirs(world: &mut World, name: &str) {
     let function = functions.iter_mut().find(|f| f.index == function.index).unwrap();
     drive(function, Some("vp-vdpa"));
     let mut device = fake::device(&name, None);
-    device.features = "MAC".parse().ok();
+    let drivers = [None, Some(Driver::VhostVdpa), Some(Driver::VirtioVdpa)];
+    serve(&mut device, *world.random.choice(&drivers).unwrap());
+    device.features = world.random.choice(["MAC", "MAC,VERSION_1"]).unwrap().parse().ok();
     function.vdpa.push(device);
 }

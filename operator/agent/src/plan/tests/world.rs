@@ -17,7 +17,7 @@ use crate::node::{Node, Observed};
 use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, reconcile};
 use crate::step::Step;
-use crate::wanted::Wanted;
+use crate::wanted::{Maker, Wanted};
 
 /// The second card.
 pub(super) const IGB: &str = "0000:02:00.0";
@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) attached: BTreeMap<String, Option<Vf>>,
     /// vDPA devices that are not ours.
     pub(super) foreign: BTreeSet<String>,
+    /// Whether others were there first, so that functions go back to their drivers.
+    pub(super) others: bool,
     /// Uplinks that are in another network namespace.
     pub(super) away: Vec<(ringway_kernel::pci::Address, Vec<Netdev>)>,
     /// Cards that were pulled out.
@@ -75,6 +77,7 @@ impl World {
             held: BTreeMap::new(),
             attached: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            others: false,
             away: vec![],
             unplugged: vec![],
             mute: false,
@@ -83,6 +86,22 @@ impl World {
             asked: BTreeSet::new(),
             tell,
         }
+    }
+
+    /// The same, with vDPA devices of others on some functions, in use or not.
+    pub(super) fn with_others(seed: u64, tell: bool) -> Self {
+        let mut world = Self::new(seed, tell);
+        let pf = world.fake.card().address;
+        world.fake.set_count(pf, 3).unwrap();
+        for function in &mut world.fake.card().functions {
+            drive(function, None);
+        }
+        for _ in 0..world.random.u8(1..=3) {
+            drift::theirs(&mut world, if seed.is_multiple_of(16) { "theirs" } else { "" });
+        }
+        world.seen.clone_from(&world.fake.observed);
+        world.others = true;
+        world
     }
 
     /// An agent that knows its file and nothing else works until it is done, or dead.
@@ -151,8 +170,23 @@ impl World {
                 }
             }
         }
+        self.adoptions(&old, new, wanted);
         self.dead = killed;
         if killed { Err(dead()) } else { Ok(()) }
+    }
+
+    /// What is taken over was foreign and was wished to be, and is foreign again when it is let go.
+    fn adoptions(&mut self, old: &Before, new: &Before, wanted: &Wanted) {
+        let adopting = wanted.parents.iter().any(|p| p.maker == Maker::RingwayAdopting);
+        for name in new.vdpa.difference(&old.vdpa).filter(|name| new.is_adopted(name)) {
+            assert!(adopting, "{name}: nobody asked to take it over");
+            self.foreign.remove(name);
+        }
+        let there = |name: &String| self.fake.observed.vdpa().any(|device| device.name == *name);
+        let gone = old.vdpa.difference(&new.vdpa);
+        let back: Vec<_> = gone.filter(|name| there(name) && old.is_adopted(name)).collect();
+        let back: Vec<_> = back.into_iter().cloned().collect();
+        self.foreign.extend(back);
     }
 
     fn apply(&mut self, step: &Step) -> Result<()> {
