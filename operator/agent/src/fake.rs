@@ -139,8 +139,7 @@ impl Fake {
     /// A card of a driver whose eswitch can change, in its place.
     pub(crate) fn with_eswitch(driver: &str) -> Self {
         let mut fake = Self::new();
-        let card = fake.card();
-        (card.driver, card.eswitch) = (Some(driver.to_owned()), Eswitch::Legacy);
+        *fake.card() = eswitch_card(driver);
         fake
     }
 
@@ -352,6 +351,11 @@ pub(crate) fn virtio_card() -> Parent {
         eswitch: Eswitch::None,
         representors: vec![],
     }
+}
+
+/// A card of a driver whose eswitch can change, with as many.
+pub(crate) fn eswitch_card(driver: &str) -> Parent {
+    Parent { driver: Some(driver.to_owned()), eswitch: Eswitch::Legacy, ..virtio_card() }
 }
 
 /// An igb card with as many.

@@ -411,7 +411,7 @@ fn any_card_is_put_back_to_what_it_was() {
         (netdev.up, netdev.mtu) = (random.bool(), random.u32(1300..=1500));
         let (at_first, overrides) = (fake.observed.inventory.clone(), fake.overrides.clone());
         for _ in 0..random.usize(1..4) {
-            let mut wanted = any::any(&mut random);
+            let mut wanted = any::any(&mut random, world::First::Virtio);
             wanted.parents.iter_mut().for_each(|parent| parent.mtu = Some(9000));
             converge(&wanted, &mut fake, &mut before);
         }

@@ -12,7 +12,7 @@ use ringway_kernel::{Error, Result, pci};
 use super::drift;
 use crate::before::{Before, ParentBefore};
 use crate::cards;
-use crate::fake::{Fake, drive, igb_card, virtio_card};
+use crate::fake::{Fake, drive, eswitch_card, igb_card, virtio_card};
 use crate::node::{Node, Observed};
 use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, reconcile};
@@ -22,9 +22,19 @@ use crate::wanted::{Maker, Wanted};
 /// The second card.
 pub(super) const IGB: &str = "0000:02:00.0";
 
+/// What the first card is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// A virtio card: vDPA devices, and nothing to set.
+    Virtio,
+    /// An mlx5 card: vDPA devices, settings, and an eswitch.
+    Mlx5,
+}
+
 /// The node and all around it.
 pub(super) struct World {
     pub(super) fake: Fake,
+    pub(super) first: First,
     pub(super) random: fastrand::Rng,
     /// `before.json`.
     pub(super) disk: Before,
@@ -38,6 +48,8 @@ pub(super) struct World {
     pub(super) attached: BTreeMap<String, Option<Vf>>,
     /// vDPA devices that are not ours.
     pub(super) foreign: BTreeSet<String>,
+    /// Whether somebody else has changed the mode of an eswitch.
+    pub(super) switched: bool,
     /// Whether others were there first, so that functions go back to their drivers.
     pub(super) others: bool,
     /// Uplinks that are in another network namespace.
@@ -61,9 +73,9 @@ struct Actor<'a>(&'a RefCell<World>);
 
 impl World {
     /// Both cards with any number of functions, as somebody left them.
-    pub(super) fn new(seed: u64, tell: bool) -> Self {
+    pub(super) fn new(first: First, seed: u64, tell: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut fake = booted();
+        let mut fake = booted(first);
         for pf in [fake.card().address, IGB.parse().unwrap()] {
             fake.set_count(pf, random.u16(0..=3)).unwrap();
         }
@@ -71,12 +83,14 @@ impl World {
         Self {
             seen: fake.observed.clone(),
             fake,
+            first,
             last: None,
             random,
             disk: Before::default(),
             held: BTreeMap::new(),
             attached: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            switched: false,
             others: false,
             away: vec![],
             unplugged: vec![],
@@ -89,8 +103,8 @@ impl World {
     }
 
     /// The same, with vDPA devices of others on some functions, in use or not.
-    pub(super) fn with_others(seed: u64, tell: bool) -> Self {
-        let mut world = Self::new(seed, tell);
+    pub(super) fn with_others(first: First, seed: u64, tell: bool) -> Self {
+        let mut world = Self::new(first, seed, tell);
         let pf = world.fake.card().address;
         world.fake.set_count(pf, 3).unwrap();
         for function in &mut world.fake.card().functions {
@@ -162,6 +176,8 @@ impl World {
             if let Some(card) = card(&self.seen, name) {
                 assert_eq!(was.function_count, card.numvfs, "forgotten before it is as it was");
                 assert_eq!(was.drivers_autoprobe, Some(card.drivers_autoprobe));
+                let mode = card.eswitch.mode();
+                assert!(was.eswitch.is_none() || mode.is_none() || was.eswitch == mode);
                 assert!(was.mtu.is_none() || was.mtu == card.netdevs.first().map(|n| n.mtu));
                 for function in &card.functions {
                     let was = was.first_settings(function.index);
@@ -235,7 +251,9 @@ impl World {
         assert!(!carries, "{step}: {name} carries the node's traffic");
         for function in &was.functions {
             let now = now.functions.iter().find(|now| now.index == function.index);
-            if now == Some(function) && !matches!(step, Step::SetFunctionCount { .. }) {
+            let of_all =
+                matches!(step, Step::SetFunctionCount { .. } | Step::SetEswitchMode { .. });
+            if now == Some(function) && !of_all {
                 continue;
             }
             let id = function.address.to_string();
@@ -343,10 +361,20 @@ impl Node for Actor<'_> {
     }
 }
 
+impl First {
+    /// The card as it comes.
+    pub(super) fn card(self) -> Found {
+        match self {
+            Self::Virtio => virtio_card(),
+            Self::Mlx5 => eswitch_card("mlx5_core"),
+        }
+    }
+}
+
 /// Two cards that nobody has touched, and the modules of the drivers that others bind.
-pub(super) fn booted() -> Fake {
+pub(super) fn booted(first: First) -> Fake {
     let mut fake = Fake::new();
-    fake.observed.inventory.parents = vec![virtio_card(), igb_card(IGB.parse().unwrap())];
+    fake.observed.inventory.parents = vec![first.card(), igb_card(IGB.parse().unwrap())];
     fake.observed.modules = ["igbvf", "vfio_pci"].into();
     fake
 }
