@@ -205,9 +205,15 @@ fn representors_are_no_interfaces_of_the_card() {
     let eswitches = Eswitches::Known([(pf, Eswitch::Switchdev)].into());
     let mut netlink = Netlink { eswitches, ..netlink() };
     netlink.links.extend(links);
+    // of its functions the PF's driver is asked, and that by an interface of its own
+    let asked = functions::links_with_vfs(&tree.root(), &netlink).unwrap();
+    assert!(asked == [1] || asked == [22], "{asked:?}");
+    let told = |trust| vec![Vf { index: 2, trust: Some(trust), ..Vf::default() }];
+    netlink.vfs = [(1, told(true)), (20, told(false)), (21, told(false)), (22, told(true))].into();
     let inventory = assemble(&tree.root(), netlink).unwrap();
     let card = &inventory.parents[0];
     assert_eq!(card.eswitch, Eswitch::Switchdev);
+    assert_eq!(card.functions[2].settings.unwrap().trust, Some(true));
     assert_eq!(interfaces(&card.representors), ["eth0", "eth1_0"]);
     let mut own = interfaces(&card.netdevs);
     own.sort_unstable();
