@@ -22,6 +22,22 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: &Pool, foreign: &Vdpa
     });
 }
 
+/// A function that nobody wants. What is on it is left, and what was set of it by us then is to be put
+/// back once that has gone.
+pub(super) fn unwanted(plan: &mut Plan, site: &Site<'_>, foreign: &VdpaDevice) {
+    let (settings, complaint) = rest::settings(site, None);
+    if settings.is_empty() && complaint.is_none() {
+        return;
+    }
+    let (parent, index, function) = (site.function.parent(), site.function.index(), &site.function);
+    let message = format!(
+        "{function}: its vDPA device {} was not made by Ringway: delete it to let be put back what \
+         was set of the function",
+        foreign.name
+    );
+    plan.refuse_function(&parent, index, Reason::Foreign, message);
+}
+
 /// Whether it is taken over: if the device is exactly what its pool asks for. What the function is set
 /// to at rest is put right after that, so that it must be possible beneath the device as it is.
 fn may(site: &Site<'_>, pool: &Pool) -> bool {

@@ -65,7 +65,10 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
     let (parent, index) = (site.function.parent(), site.function.index());
     let foreign = |device: &&VdpaDevice| !before.vdpa.contains(&device.name);
     if let Some(foreign) = site.vdpa.iter().find(foreign) {
-        return pool.map_or((), |pool| adopt::plan(plan, site, pool, foreign));
+        return match pool {
+            Some(pool) => adopt::plan(plan, site, pool, foreign),
+            None => adopt::unwanted(plan, site, foreign),
+        };
     }
     let attach = pool.map(|pool| pool.attach);
     let no_vfio = site.existing.filter(|_| attach == Some(Attach::Vfio));

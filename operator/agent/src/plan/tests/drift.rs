@@ -64,7 +64,9 @@ const ANY_TIME: [Event; 19] = [
     ("an uplink goes to another network namespace", |world| {
         let Some(at) = any_card(world) else { return };
         let card = &mut world.fake.observed.inventory.parents[at];
-        let netdevs = std::mem::take(&mut card.netdevs);
+        let mut netdevs = std::mem::take(&mut card.netdevs);
+        // its addresses and routes stay behind
+        netdevs.iter_mut().for_each(|netdev| netdev.traffic.clear());
         world.away.extend((!netdevs.is_empty()).then_some((card.address, netdevs)));
     }),
     ("an uplink comes back", |world| _ = uplink_back(world)),

@@ -143,6 +143,24 @@ fn what_is_taken_over_is_set_beneath_and_put_back_beneath() {
     assert_eq!(before, Before::default());
 }
 
+/// Somebody makes a device on a function of ours, which nobody wants any more.
+#[test]
+fn what_was_set_beneath_a_device_of_others_stays_on_record_until_that_goes() {
+    let (mut fake, mut before) = (left("mlx5_core"), Before::default());
+    let at_first = fake.observed.inventory.clone();
+    converge(&wish(None, Maker::Ringway, Attach::Netdev, vlan()), &mut fake, &mut before);
+    fake.add_foreign(0);
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!(fake.card().functions[0].settings.unwrap().vlan, Some(TAG));
+    assert_eq!(fake.card().functions[1], at_first.parents[0].functions[1]);
+    let plan = plan_of(&Wanted::default(), &fake, &before);
+    assert_eq!((plan.refusals.len(), plan.refusals[0].reason), (1, Reason::Foreign));
+    assert!(plan.refusals[0].message.contains("device theirs was not"), "{:?}", plan.refusals);
+    fake.card().functions[0].vdpa.clear();
+    converge(&Wanted::default(), &mut fake, &mut before);
+    assert_eq!((&fake.observed.inventory, before), (&at_first, Before::default()));
+}
+
 /// A new address would need the driver to go, and with it what others made.
 #[test]
 fn what_is_to_have_another_address_is_not_taken_over() {
