@@ -7,8 +7,11 @@ use ringway_kernel::inventory::{Parent, VirtualFunction};
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 
+pub use self::eswitch::{Order, drivers as eswitch_drivers, order as eswitch_order};
 pub use self::vf::{Ability, VF_SETTABLE, VfSettable, vf_settable};
 
+mod eswitch;
+mod untested;
 mod vf;
 
 /// How the functions of cards with one PF driver reach their users.
@@ -96,8 +99,8 @@ const IGB: Card = Card {
     vdpa: None,
 };
 
-/// The cards that Ringway was run on.
-const CARDS: [&Card; 2] = [&VIRTIO, &IGB];
+/// The cards that Ringway was run on, and then those that it was not.
+const CARDS: [&Card; 5] = [&VIRTIO, &IGB, &untested::MLX5, &untested::ICE, &untested::BNXT];
 
 /// vfio-pci, and what gives its users an IOMMU: a soft dependency of `vfio`, which a loader by name
 /// does not know (`MODULE_SOFTDEP`, drivers/vfio/vfio_main.c).
@@ -124,7 +127,9 @@ impl Card {
             Attach::Netdev => Some(FunctionDriver { name: self.netdev.driver, pinned: false }),
             Attach::Vfio => Some(pinned(vfio::DRIVER)),
             Attach::VhostVdpa | Attach::VirtioVdpa | Attach::Host => {
-                self.vdpa.as_ref().map(|maker| pinned(maker.driver))
+                let pinned = |driver| driver != self.netdev.driver;
+                let driver = self.vdpa.as_ref().map(|maker| maker.driver);
+                driver.map(|name| FunctionDriver { name, pinned: pinned(name) })
             }
         }
     }
@@ -168,10 +173,15 @@ pub fn card(driver: Option<&str>) -> Option<&'static Card> {
     CARDS.into_iter().find(|card| Some(card.driver) == driver)
 }
 
+/// Whether Ringway was never run on cards with this PF driver.
+pub fn is_untested(driver: Option<&str>) -> bool {
+    card(driver).is_some_and(untested::is)
+}
+
 /// Whether a driver of functions does nothing but make vDPA devices of them.
 pub fn makes_vdpa_devices(function_driver: &str) -> bool {
-    let makers = CARDS.into_iter().filter_map(|card| card.vdpa.as_ref());
-    makers.into_iter().any(|maker| maker.driver == function_driver)
+    let makes = |card: &Card| card.vdpa.as_ref().is_some_and(|m| m.driver == function_driver);
+    netdev(function_driver).is_none() && CARDS.into_iter().any(makes)
 }
 
 /// How a driver of functions makes interfaces of them; `None` if it makes none.
@@ -187,6 +197,9 @@ pub fn attach(found: &Parent) -> (Vec<Attach>, Option<String>) {
     let mut reasons = Vec::new();
     let functions = found.functions.iter().filter_map(no_vfio_for);
     let no_vfio = no_vfio(found).into_iter().chain(functions).next();
+    if untested::is(card) {
+        reasons.push(format!("driver {} is untested: Ringway was run on none", card.driver));
+    }
     if card.vdpa.is_none() {
         reasons.push(format!("nothing is known to make vDPA devices of driver {}", card.driver));
     }
@@ -270,7 +283,15 @@ mod tests {
             card.iommu_group = None;
         };
         check(both, &[Netdev], Some("igb; no vfio: it is in no IOMMU group"));
-        check(|card| card.driver = Some("ice".into()), &[], Some("driver ice is not known"));
+        check(|card| card.driver = Some("i40e".into()), &[], Some("driver i40e is not known"));
+        let untested = |card: &mut Parent| card.driver = Some("mlx5_core".into());
+        check(untested, &Attach::ALL, Some("driver mlx5_core is untested"));
+        let ice = |card: &mut Parent| card.driver = Some("ice".into());
+        check(
+            ice,
+            &[Netdev, Vfio],
+            Some("driver ice is untested: Ringway was run on none; nothing"),
+        );
         check(|card| card.driver = None, &[], Some("no driver is bound"));
     }
 
@@ -284,5 +305,8 @@ mod tests {
         assert_eq!(driver(&IGB, Attach::Host), None);
         assert_eq!(driver(&VIRTIO, Attach::Netdev), Some(("virtio-pci", false)));
         assert_eq!(driver(&VIRTIO, Attach::VhostVdpa), Some(("vp-vdpa", true)));
+        assert_eq!(driver(&untested::MLX5, Attach::VhostVdpa), Some(("mlx5_core", false)));
+        // a driver that makes interfaces too may have a user without a vDPA device
+        assert_eq!(["vp-vdpa", "mlx5_core", "igbvf"].map(makes_vdpa_devices), [true, false, false]);
     }
 }

@@ -3,12 +3,13 @@
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaDevice;
 
-use super::{Attach, Plan, Planned, function, mac};
+use super::card::Complaint;
+use super::{Attach, Plan, Planned, external, function, mac};
 use crate::before::Before;
 use crate::cards;
 use crate::node::Observed;
 use crate::step::{Function, simulated_name};
-use crate::wanted::{Parent, ParentName, Pool};
+use crate::wanted::{Given, Maker, Parent, ParentName, Pool};
 
 pub(super) fn plan(
     plan: &mut Plan,
@@ -24,30 +25,16 @@ pub(super) fn plan(
         let message = format!("{simulator}: no such simulator is known; known is {known}");
         return plan.refuse(&parent.name, Reason::Invalid, message);
     };
-    for pool in &parent.pools {
-        if !cards::SIMULATED.contains(&pool.attach) {
-            let (attach, why) = (pool.attach.as_str(), cards::NO_FUNCTION);
-            let can = cards::SIMULATED.map(Attach::as_str).join(", ");
-            let message = format!(
-                "{simulator}: pool {}: attach {attach}: it can do {can} ({why})",
-                pool.name
-            );
-            return plan.refuse(&parent.name, Reason::AttachUnsupported, message);
-        }
-        if let Some(pairs) = pool.settings.queue_pairs.filter(|_| !cards::SIMULATOR.queue_pairs) {
-            let message = format!(
-                "{simulator}: pool {}: vdpa.queuePairs {pairs}: the simulator cannot set it: \
-                 leave the field out",
-                pool.name,
-            );
-            return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
-        }
+    if let Err((reason, message)) =
+        parent.pools.iter().try_for_each(|pool| check_pool(simulator, pool))
+    {
+        return plan.refuse(&parent.name, reason, message);
     }
-    if let Some(message) = parent.pools.iter().find_map(|pool| no_defaults(simulator, pool)) {
-        return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
+    let others = parent.maker == Maker::Others;
+    if !others {
+        plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
+        remove(plan, simulator, u32::from(parent.count), observed, before);
     }
-    plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
-    remove(plan, simulator, u32::from(parent.count), observed, before);
     for index in 0..u32::from(parent.count) {
         let name = simulated_name(simulator, index);
         let existing = devices(simulator, observed).iter().find(|device| device.name == name);
@@ -60,19 +47,42 @@ pub(super) fn plan(
             vdpa: existing.map_or(&[], std::slice::from_ref),
             mac: Some(mac::stable(node, &name)),
             rest: None,
+            adopt: parent.maker == Maker::RingwayAdopting,
         };
-        function::plan(plan, &site, parent.pool(index), before);
+        match (others, parent.pool(index), existing) {
+            (false, pool, _) => function::plan(plan, &site, pool, before),
+            (true, Some(pool), Some(_)) => external::device(plan, &site, pool),
+            (true, Some(_), None) => {
+                external::missing(plan, &site, &format!("no vDPA device is called {name}"));
+            }
+            (true, None, _) => {}
+        }
     }
 }
 
-/// Why a simulated device cannot be set to what its pool asks for.
-fn no_defaults(simulator: &str, pool: &Pool) -> Option<String> {
-    let given = pool.defaults.given().into_iter().next()?;
-    let (name, field, value) = (&pool.name, given.field, given.value);
-    Some(format!(
-        "{simulator}: pool {name}: defaults.{field} {value}: a simulated device has no PF that could \
-         set it: leave defaults out",
-    ))
+/// Whether a simulator's devices can be what a pool asks for.
+fn check_pool(simulator: &str, pool: &Pool) -> Result<(), Complaint> {
+    let Pool { name, settings, defaults, .. } = pool;
+    if !cards::SIMULATED.contains(&pool.attach) {
+        let (attach, why) = (pool.attach.as_str(), cards::NO_FUNCTION);
+        let can = cards::SIMULATED.map(Attach::as_str).join(", ");
+        let message = format!("{simulator}: pool {name}: attach {attach}: it can do {can} ({why})");
+        return Err((Reason::AttachUnsupported, message));
+    }
+    let unable = |message| Err((Reason::SettingsUnsupported, message));
+    if let Some(pairs) = settings.queue_pairs.filter(|_| !cards::SIMULATOR.queue_pairs) {
+        return unable(format!(
+            "{simulator}: pool {name}: vdpa.queuePairs {pairs}: the simulator cannot set it: leave \
+             the field out",
+        ));
+    }
+    match defaults.given().first() {
+        None => Ok(()),
+        Some(Given { field, value, .. }) => unable(format!(
+            "{simulator}: pool {name}: defaults.{field} {value}: a simulated device has no PF that \
+             could set it: leave defaults out",
+        )),
+    }
 }
 
 /// Removes our devices of a simulator from an index on.
@@ -85,7 +95,8 @@ pub(super) fn remove(
 ) {
     let kept = |name: &str| (0..from).any(|index| name == simulated_name(simulator, index));
     for device in devices(simulator, observed) {
-        if !before.vdpa.contains(&device.name) || kept(&device.name) {
+        let ours = before.vdpa.contains(&device.name) && !before.is_adopted(&device.name);
+        if !ours || kept(&device.name) {
             continue;
         }
         function::take_down(device, |step| {
@@ -99,7 +110,8 @@ pub(super) fn remove(
     }
 }
 
-fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
+/// The vDPA devices of a simulator, whoever made them.
+pub(crate) fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
     let found = observed
         .inventory
         .simulators
