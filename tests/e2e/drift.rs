@@ -71,7 +71,7 @@ fn an_uplink_is_set_up_again_at_once() {
 #[test]
 fn network_managers_are_told_to_stay_away() {
     let cluster = ready("0-1", "virtio-vdpa");
-    let netdev = "$(ls /sys/bus/pci/devices/0000:01:00.1/vdpa:*/virtio*/net | head -1)";
+    let netdev = "$(ls /sys/bus/pci/devices/0000:01:00.1/virtio*/net | head -1)";
     let info = format!("udevadm info --query=property --path=/sys/class/net/{netdev}");
     cluster.until("udev says it of the interface", SOON, || {
         let properties = on_node(&info);
