@@ -15,12 +15,14 @@ mod faults;
 mod link;
 mod module;
 mod monitor;
+mod program;
 mod reset;
 mod selftest;
 mod simulator;
 mod sriov;
 mod stuck;
 mod tracer;
+mod vduse;
 mod vfio;
 mod vp_vdpa;
 

@@ -5,7 +5,7 @@ use ringway_kernel::inventory::VdpaDevice;
 
 use super::{Attach, Plan, Planned, function, mac};
 use crate::before::Before;
-use crate::cards;
+use crate::cards::{self, Simulator};
 use crate::node::Observed;
 use crate::step::{Function, simulated_name};
 use crate::wanted::{Parent, ParentName, Pool};
@@ -18,10 +18,9 @@ pub(super) fn plan(
     observed: &Observed,
     before: &Before,
 ) {
-    let Some((_, module)) = cards::SIMULATORS.into_iter().find(|(name, _)| *name == simulator)
-    else {
-        let known = cards::SIMULATORS.map(|(name, _)| name).join(", ");
-        let message = format!("{simulator}: no such simulator is known; known is {known}");
+    let Some(known) = cards::SIMULATORS.into_iter().find(|known| known.name == simulator) else {
+        let all = cards::SIMULATORS.map(|known| known.name).join(", ");
+        let message = format!("{simulator}: no such simulator is known; known are {all}");
         return plan.refuse(&parent.name, Reason::Invalid, message);
     };
     for pool in &parent.pools {
@@ -34,10 +33,10 @@ pub(super) fn plan(
             );
             return plan.refuse(&parent.name, Reason::AttachUnsupported, message);
         }
-        if let Some(pairs) = pool.settings.queue_pairs.filter(|_| !cards::SIMULATOR.queue_pairs) {
+        if let Some((field, value)) = not_settable(known, pool) {
             let message = format!(
-                "{simulator}: pool {}: vdpa.queuePairs {pairs}: the simulator cannot set it: \
-                 leave the field out",
+                "{simulator}: pool {}: {field} {value}: it cannot set that when it makes a vDPA \
+                 device: leave the field out",
                 pool.name,
             );
             return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
@@ -46,7 +45,7 @@ pub(super) fn plan(
     if let Some(message) = parent.pools.iter().find_map(|pool| no_defaults(simulator, pool)) {
         return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
     }
-    plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
+    plan.ground(parent, |attach| cards::vdpa_modules(known.module, attach), observed);
     remove(plan, simulator, u32::from(parent.count), observed, before);
     for index in 0..u32::from(parent.count) {
         let name = simulated_name(simulator, index);
@@ -58,11 +57,22 @@ pub(super) fn plan(
             existing: None,
             before: None,
             vdpa: existing.map_or(&[], std::slice::from_ref),
-            mac: Some(mac::stable(node, &name)),
+            mac: known.settable.mac.then(|| mac::stable(node, &name)),
             rest: None,
         };
         function::plan(plan, &site, parent.pool(index), before);
     }
+}
+
+/// A setting that a device cannot be given when it is made.
+fn not_settable(known: Simulator, pool: &Pool) -> Option<(&'static str, u16)> {
+    let (settings, settable) = (&pool.settings, known.settable);
+    let given = [
+        ("vdpa.mtu", settings.mtu, settable.mtu),
+        ("vdpa.queuePairs", settings.queue_pairs, settable.queue_pairs),
+    ];
+    let unable = given.into_iter().filter(|(_, _, able)| !able);
+    unable.into_iter().find_map(|(field, value, _)| Some((field, value?)))
 }
 
 /// Why a simulated device cannot be set to what its pool asks for.
