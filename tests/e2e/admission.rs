@@ -66,7 +66,7 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
             set("/parents/0", json!({"pci": {"addresses": ["01:00.0"]}})),
             "spec.parents[0].pci.addresses[0]",
         ),
-        (set("/parents/0", json!({"simulator": "vdpasim_blk"})), "only vdpasim_net is known"),
+        (set("/parents/0", json!({"simulator": "vdpasim_blk"})), "known are vdpasim_net and vduse"),
         (set("/functionCount", json!(0)), "greater than or equal to 1"),
         (set("/functionCount", json!(4096)), "less than or equal to 1024"),
         (set("/pools", json!([])), "spec.pools"),

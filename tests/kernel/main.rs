@@ -17,12 +17,14 @@ mod link;
 mod module;
 mod monitor;
 mod ownership;
+mod program;
 mod reset;
 mod selftest;
 mod simulator;
 mod sriov;
 mod stuck;
 mod tracer;
+mod vduse;
 mod vfio;
 mod vp_vdpa;
 

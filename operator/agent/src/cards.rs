@@ -106,12 +106,33 @@ const CARDS: [&Card; 5] = [&VIRTIO, &IGB, &untested::MLX5, &untested::ICE, &unte
 /// does not know (`MODULE_SOFTDEP`, drivers/vfio/vfio_main.c).
 const VFIO_MODULES: [&str; 2] = ["vfio_pci", "vfio_iommu_type1"];
 
-/// The kernel's simulator takes a MAC and an MTU
-/// (vdpasim_net_init, drivers/vdpa/vdpa_sim/vdpa_sim_net.c).
-pub const SIMULATOR: Settable = Settable { mac: true, mtu: true, queue_pairs: false };
+/// A management device that makes vDPA devices of no PCI function: the kernel's simulator, or VDUSE,
+/// whose devices are run by programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Simulator {
+    /// The management device.
+    pub name: &'static str,
+    /// Its module.
+    pub module: &'static str,
+    /// What a device can be given when it is made.
+    pub settable: Settable,
+}
 
-/// The simulators by their management device, with their modules.
-pub const SIMULATORS: [(&str, &str); 1] = [("vdpasim_net", "vdpa_sim_net")];
+/// Those that are known. The simulator takes a MAC and an MTU (vdpasim_net_init,
+/// drivers/vdpa/vdpa_sim/vdpa_sim_net.c). A VDUSE device is what its program has said
+/// (vduse_mgmtdev_init, drivers/vdpa/vdpa_user/vduse_dev.c: no `config_attr_mask`).
+pub const SIMULATORS: [Simulator; 2] = [
+    Simulator {
+        name: "vdpasim_net",
+        module: "vdpa_sim_net",
+        settable: Settable { mac: true, mtu: true, queue_pairs: false },
+    },
+    Simulator {
+        name: "vduse",
+        module: "vduse",
+        settable: Settable { mac: false, mtu: false, queue_pairs: false },
+    },
+];
 
 /// What devices of a simulator can be.
 pub const SIMULATED: [Attach; 3] = [Attach::VhostVdpa, Attach::VirtioVdpa, Attach::Host];
@@ -164,7 +185,7 @@ pub fn modules() -> BTreeSet<&'static str> {
     let cards = CARDS.into_iter().flat_map(|card| Attach::ALL.map(|attach| card.modules(attach)));
     let simulators = SIMULATORS
         .into_iter()
-        .flat_map(|(_, module)| SIMULATED.map(|attach| vdpa_modules(module, attach)));
+        .flat_map(|simulator| SIMULATED.map(|attach| vdpa_modules(simulator.module, attach)));
     cards.chain(simulators).flatten().collect()
 }
 

@@ -92,9 +92,10 @@ pub struct ParentSelector {
     /// Cards with SR-IOV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pci: Option<PciSelector>,
-    /// The management device of a kernel simulator: no card at all, for trying things out.
+    /// A management device without a card: `vdpasim_net`, the kernel's simulator, for trying things
+    /// out; `vduse`, whose devices are run by programs of the node, which make them before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == 'vdpasim_net'").message("simulator: only vdpasim_net is known"))]
+    #[x_kube(validation = Rule::new("self in ['vdpasim_net', 'vduse']").message("simulator: known are vdpasim_net and vduse"))]
     #[schemars(length(max = 32))]
     pub simulator: Option<String>,
 }

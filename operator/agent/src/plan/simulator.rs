@@ -6,7 +6,7 @@ use ringway_kernel::inventory::VdpaDevice;
 use super::card::Complaint;
 use super::{Attach, Plan, Planned, external, function, mac};
 use crate::before::Before;
-use crate::cards;
+use crate::cards::{self, Simulator};
 use crate::node::Observed;
 use crate::step::{Function, simulated_name};
 use crate::wanted::{Given, Maker, Parent, ParentName, Pool};
@@ -19,20 +19,18 @@ pub(super) fn plan(
     observed: &Observed,
     before: &Before,
 ) {
-    let Some((_, module)) = cards::SIMULATORS.into_iter().find(|(name, _)| *name == simulator)
-    else {
-        let known = cards::SIMULATORS.map(|(name, _)| name).join(", ");
-        let message = format!("{simulator}: no such simulator is known; known is {known}");
+    let Some(known) = cards::SIMULATORS.into_iter().find(|known| known.name == simulator) else {
+        let all = cards::SIMULATORS.map(|known| known.name).join(", ");
+        let message = format!("{simulator}: no such simulator is known; known are {all}");
         return plan.refuse(&parent.name, Reason::Invalid, message);
     };
-    if let Err((reason, message)) =
-        parent.pools.iter().try_for_each(|pool| check_pool(simulator, pool))
+    if let Err((reason, message)) = parent.pools.iter().try_for_each(|pool| check_pool(known, pool))
     {
         return plan.refuse(&parent.name, reason, message);
     }
     let others = parent.maker == Maker::Others;
     if !others {
-        plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
+        plan.ground(parent, |attach| cards::vdpa_modules(known.module, attach), observed);
         remove(plan, simulator, u32::from(parent.count), observed, before);
     }
     for index in 0..u32::from(parent.count) {
@@ -45,7 +43,7 @@ pub(super) fn plan(
             existing: None,
             before: None,
             vdpa: existing.map_or(&[], std::slice::from_ref),
-            mac: Some(mac::stable(node, &name)),
+            mac: known.settable.mac.then(|| mac::stable(node, &name)),
             rest: None,
             adopt: parent.maker == Maker::RingwayAdopting,
         };
@@ -61,8 +59,8 @@ pub(super) fn plan(
 }
 
 /// Whether a simulator's devices can be what a pool asks for.
-fn check_pool(simulator: &str, pool: &Pool) -> Result<(), Complaint> {
-    let Pool { name, settings, defaults, .. } = pool;
+fn check_pool(known: Simulator, pool: &Pool) -> Result<(), Complaint> {
+    let (Pool { name, defaults, .. }, simulator) = (pool, known.name);
     if !cards::SIMULATED.contains(&pool.attach) {
         let (attach, why) = (pool.attach.as_str(), cards::NO_FUNCTION);
         let can = cards::SIMULATED.map(Attach::as_str).join(", ");
@@ -70,10 +68,10 @@ fn check_pool(simulator: &str, pool: &Pool) -> Result<(), Complaint> {
         return Err((Reason::AttachUnsupported, message));
     }
     let unable = |message| Err((Reason::SettingsUnsupported, message));
-    if let Some(pairs) = settings.queue_pairs.filter(|_| !cards::SIMULATOR.queue_pairs) {
+    if let Some((field, value)) = not_settable(known, pool) {
         return unable(format!(
-            "{simulator}: pool {name}: vdpa.queuePairs {pairs}: the simulator cannot set it: leave \
-             the field out",
+            "{simulator}: pool {name}: {field} {value}: it cannot set that when it makes a vDPA \
+             device: leave the field out",
         ));
     }
     match defaults.given().first() {
@@ -83,6 +81,17 @@ fn check_pool(simulator: &str, pool: &Pool) -> Result<(), Complaint> {
              could set it: leave defaults out",
         )),
     }
+}
+
+/// A setting that a device cannot be given when it is made.
+fn not_settable(known: Simulator, pool: &Pool) -> Option<(&'static str, u16)> {
+    let (settings, settable) = (&pool.settings, known.settable);
+    let given = [
+        ("vdpa.mtu", settings.mtu, settable.mtu),
+        ("vdpa.queuePairs", settings.queue_pairs, settable.queue_pairs),
+    ];
+    let unable = given.into_iter().filter(|(_, _, able)| !able);
+    unable.into_iter().find_map(|(field, value, _)| Some((field, value?)))
 }
 
 /// Removes our devices of a simulator from an index on.
