@@ -2,7 +2,7 @@
 //!
 //! Reading takes no lock that a sleeping call can hold: VFs are counted by their links, because
 //! `sriov_numvfs` and `driver_override` wait for the device's lock, and generic netlink is read in
-//! a thread with a deadline. What could not be read is said in [`Inventory::notes`] or
+//! threads with a deadline. What could not be read is said in [`Inventory::notes`] or
 //! [`Inventory::vdpa_family`], never left out in silence.
 
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    eswitch::{Eswitch, Eswitches},
     netlink::{Netlink, VdpaFamily},
     traffic::Traffic,
 };
@@ -26,6 +27,8 @@ use crate::{
     vfio::Vfio,
 };
 
+mod ask;
+mod eswitch;
 mod functions;
 mod netlink;
 mod traffic;
@@ -61,8 +64,15 @@ pub struct Parent {
     pub numa: Option<u32>,
     /// Its IOMMU group: without one, its VFs have none either.
     pub iommu_group: Option<u32>,
-    /// Its interfaces; several on cards with ports that share a function.
+    /// Its interfaces, without representors; several on cards with ports that share a function.
     pub netdevs: Vec<Netdev>,
+    /// Its embedded switch.
+    #[serde(default)]
+    pub eswitch: Eswitch,
+    /// The interfaces that stand for its functions while the switch is in switchdev mode: below the
+    /// PF's device in sysfs, like its own ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub representors: Vec<Netdev>,
     /// The most VFs it can have.
     pub totalvfs: u16,
     /// The number of VFs it has.
@@ -165,7 +175,8 @@ pub struct Netdev {
 /// vdpa family is not asked.
 ///
 /// Call from the network namespace that sysfs was mounted in, which must be the first for vDPA, and
-/// once at a time in a process: a second call finds the vdpa family [`VdpaFamily::Unknown`].
+/// once at a time in a process: a second call finds the vdpa family [`VdpaFamily::Unknown`], and
+/// eswitches [`Eswitch::Unknown`].
 pub fn observe(root: &Root, stuck: &Path) -> Result<Inventory> {
     assemble(root, Netlink::read(root, stuck)?)
 }

@@ -12,6 +12,7 @@
 //!   through [`stuck::run`], which gives them a thread, a deadline and a marker.
 
 pub mod chardev;
+pub mod devlink;
 pub mod error;
 pub mod features;
 pub mod genl;

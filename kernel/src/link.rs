@@ -61,6 +61,9 @@ pub struct Link {
     pub parent_bus: Option<String>,
     /// The name of that device: `0000:01:00.1`, `virtio5`.
     pub parent_name: Option<String>,
+    /// Which port of a card's switch it is, where the driver tells: `p0` for an uplink, `pf0vf3`
+    /// for a representor ([`crate::devlink::is_representor`]).
+    pub port_name: Option<String>,
 }
 
 /// Route netlink of the namespace that the opening thread was in.

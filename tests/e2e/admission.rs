@@ -32,6 +32,9 @@ fn what_is_right_is_taken() {
         policy(|spec| spec["pools"][0]["vdpa"] = json!({"mtu": 9000, "features": "MAC,VERSION_1"})),
         policy(|spec| spec["pools"][0]["attach"] = json!("vfio")),
         policy(|spec| spec["pools"] = json!([{"name": "a", "range": "0", "attach": "host"}])),
+        policy(|spec| spec["ownership"] = json!("External")),
+        policy(|spec| spec["adopt"] = json!(true)),
+        policy(|spec| spec["uplink"] = json!({"eswitch": "switchdev"})),
         network(|_| {}),
         network(|spec| spec["ipam"] = Value::Null),
     ] {
@@ -63,7 +66,7 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
             set("/parents/0", json!({"pci": {"addresses": ["01:00.0"]}})),
             "spec.parents[0].pci.addresses[0]",
         ),
-        (set("/parents/0", json!({"simulator": "vdpasim_blk"})), "only vdpasim_net is known"),
+        (set("/parents/0", json!({"simulator": "vdpasim_blk"})), "known are vdpasim_net and vduse"),
         (set("/functionCount", json!(0)), "greater than or equal to 1"),
         (set("/functionCount", json!(4096)), "less than or equal to 1024"),
         (set("/pools", json!([])), "spec.pools"),
@@ -91,6 +94,22 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
             "each needs a name of its own",
         ),
         (policy(|spec| spec["uplink"] = json!({"mtu": 10})), "greater than or equal to 68"),
+        (policy(|spec| spec["uplink"] = json!({"eswitch": "bridge"})), "spec.uplink.eswitch"),
+        (policy(|spec| spec["ownership"] = json!("Foreign")), "spec.ownership"),
+        (
+            policy(|spec| {
+                spec["ownership"] = json!("External");
+                spec["uplink"] = json!({"mtu": 1500});
+            }),
+            "ownership External changes nothing on a node",
+        ),
+        (
+            policy(|spec| {
+                spec["ownership"] = json!("External");
+                spec["adopt"] = json!(true);
+            }),
+            "ownership External takes nothing over",
+        ),
         (policy(|spec| spec["pools"][0]["vdpa"] = json!({"queuePairs": 0})), "queuePairs"),
         (policy(|spec| spec["pools"][0]["vdpa"] = json!({"features": "mac"})), "vdpa.features"),
         (policy(|spec| spec["priority"] = json!(5000)), "less than or equal to 1000"),

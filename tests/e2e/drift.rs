@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, SOON, VIRTIO, on_node, policy, pool};
+use crate::cluster::{Cluster, PutBack, SOON, VIRTIO, on_node, policy, pool};
 
 /// Does something in the node, and waits there until it is undone: how long that took, in seconds.
 /// The agent's resync is thirty, and this is done four times: no resync is that lucky.
@@ -71,7 +71,7 @@ fn an_uplink_is_set_up_again_at_once() {
 #[test]
 fn network_managers_are_told_to_stay_away() {
     let cluster = ready("0-1", "virtio-vdpa");
-    let netdev = "$(ls /sys/bus/pci/devices/0000:01:00.1/vdpa:*/virtio*/net | head -1)";
+    let netdev = "$(ls /sys/bus/pci/devices/0000:01:00.1/virtio*/net | head -1)";
     let info = format!("udevadm info --query=property --path=/sys/class/net/{netdev}");
     cluster.until("udev says it of the interface", SOON, || {
         let properties = on_node(&info);
@@ -82,4 +82,45 @@ fn network_managers_are_told_to_stay_away() {
     // Cluster::at_rest waited until nothing is wanted
     let left = on_node("ls /run/udev/rules.d 2>/dev/null || true");
     assert!(!left.contains("ringway"), "{left}");
+}
+
+/// NetworkManager for the cards alone; the node's own network is the lab's.
+const NETWORK_MANAGER: &str = "\
+cat > /etc/NetworkManager/conf.d/lab.conf << END
+[keyfile]
+unmanaged-devices=mac:52:54:00:00:00:11;interface-name:cni0;interface-name:veth*
+END
+systemctl start NetworkManager";
+
+#[test]
+fn network_manager_leaves_functions_to_pods_and_takes_what_the_host_keeps() {
+    let cluster = Cluster::at_rest();
+    let stopped = PutBack(
+        "systemctl stop NetworkManager; rm -f /etc/NetworkManager/conf.d/lab.conf".to_owned(),
+    );
+    on_node(NETWORK_MANAGER);
+    let own = json!({"name": "own", "range": "1", "attach": "host"});
+    cluster.apply(&policy("managed", 2, json!([pool("rings", "0", "virtio-vdpa"), own])));
+    cluster.condition("managed", "Ready");
+    let netdev = |function: u32| {
+        let path = format!("/sys/bus/pci/devices/0000:01:00.{function}/vdpa:*/virtio*/net");
+        on_node(&format!("ls {path}")).trim().to_owned()
+    };
+    let state = |netdev: &str| on_node(&format!("nmcli -g GENERAL.STATE device show {netdev}"));
+    let (rings, own) = (netdev(1), netdev(2));
+    cluster.until("it has taken what the host keeps", SOON, || {
+        (!state(&own).contains("unmanaged")).then_some(())
+    });
+    assert!(state(&rings).contains("unmanaged"), "{rings}: {}", state(&rings));
+    // not for a moment: what it does to an interface starts with a change of this state
+    let log = on_node(
+        "journalctl --no-pager _SYSTEMD_INVOCATION_ID=$(systemctl show --value \
+         --property=InvocationID NetworkManager)",
+    );
+    let taken = |netdev: &str| {
+        let change = format!("device ({netdev}): state change: unmanaged ->");
+        log.lines().filter(|line| line.contains(&change)).count()
+    };
+    assert_eq!((taken(&rings), taken(&own)), (0, 1), "{log}");
+    drop(stopped);
 }

@@ -24,6 +24,15 @@ fn events(cluster: &Cluster, reason: &str) -> Vec<Value> {
     all["items"].as_array().unwrap().iter().filter(of_node).cloned().collect()
 }
 
+/// What Prometheus's own linter says of a scrape.
+fn lint() -> String {
+    on_node(
+        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/9809
+         printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; sed 1,/^.$/d <&3' \
+         | /opt/bin/promlint 2>&1 && echo clean",
+    )
+}
+
 #[test]
 fn metrics_tell_of_devices_steps_and_traffic() {
     let cluster = Cluster::at_rest();
@@ -53,6 +62,7 @@ fn metrics_tell_of_devices_steps_and_traffic() {
     ] {
         assert!(text.lines().any(|found| found.starts_with(begin)), "{begin}: {text}");
     }
+    assert_eq!(lint(), "clean\n");
 }
 
 #[test]

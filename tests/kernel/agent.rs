@@ -81,6 +81,12 @@ impl Agent {
         fs::read_to_string(self.dir.path().join("rules.d/10-ringway.rules")).ok()
     }
 
+    /// The devices with markers of calls that have not come back.
+    pub(crate) fn stuck(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path("run/stuck")) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     /// Files that a killed agent left and the next one should have removed: those that it was
     /// writing, and markers of calls that it was in.
     pub(crate) fn leftovers(&self) -> Vec<String> {

@@ -15,8 +15,9 @@ use header::Headers;
 mod header;
 
 /// Where we write down the kernel's numbers, with the prefixes that their names lack.
-const SOURCES: [(&str, &[&str]); 13] = [
+const SOURCES: [(&str, &[&str]); 14] = [
     (include_str!("../../cni/src/netdev.rs"), &[]),
+    (include_str!("../../kernel/src/devlink/wire.rs"), &[]),
     (include_str!("../../kernel/src/error.rs"), &[""]),
     (include_str!("../../kernel/src/genl.rs"), &[]),
     (include_str!("../../kernel/src/link/vf.rs"), &["IFLA_"]),
@@ -31,9 +32,10 @@ const SOURCES: [(&str, &[&str]); 13] = [
     (include_str!("../../kernel/src/vdpa/wire.rs"), &[]),
 ];
 
-const HEADERS: [&str; 13] = [
+const HEADERS: [&str; 14] = [
     "asm-generic/errno-base.h",
     "asm-generic/errno.h",
+    "linux/devlink.h",
     "linux/genetlink.h",
     "linux/if.h",
     "linux/if_link.h",
@@ -89,6 +91,9 @@ fn numbers_are_those_of_the_headers() {
     for name in [
         "VIRTIO_NET_F_CTRL_MAC_ADDR",
         "EOPNOTSUPP",
+        "DEVLINK_CMD_ESWITCH_SET",
+        "DEVLINK_ATTR_ESWITCH_MODE",
+        "DEVLINK_ESWITCH_MODE_SWITCHDEV",
         "GENL_ID_CTRL",
         "IFLA_PARENT_DEV_BUS_NAME",
         "IFLA_VF_STATS_TX_DROPPED",

@@ -2,6 +2,7 @@
 
 use super::{Netdev, Netlink, Parent, VirtualFunction, traffic, unless_gone, vdpa::Found};
 use crate::{
+    devlink,
     error::Result,
     pci::{self, Address},
     root::Root,
@@ -32,7 +33,7 @@ fn parent(
     if !ids.is_network() {
         return Ok(None);
     }
-    let netdevs = seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, address))?);
+    let (representors, netdevs) = interfaces(root, netlink, address)?;
     let told = first_link(&netdevs).and_then(|link| netlink.vfs.get(&link));
     let mut functions = Vec::new();
     for vf in sriov::functions(root, address)? {
@@ -48,6 +49,8 @@ fn parent(
         numa: pci::numa_node(root, address)?,
         iommu_group: pci::iommu_group(root, address)?,
         netdevs,
+        eswitch: netlink.eswitches.of(address),
+        representors,
         totalvfs,
         numvfs: u16::try_from(functions.len()).unwrap_or(u16::MAX),
         drivers_autoprobe: sriov::drivers_autoprobe(root, address)?,
@@ -109,11 +112,23 @@ fn link_with_vfs(root: &Root, netlink: &Netlink, pf: Address) -> Result<Option<u
     if !can_have || sriov::functions(root, pf)?.is_empty() {
         return Ok(None);
     }
-    Ok(first_link(&seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, pf))?)))
+    Ok(first_link(&interfaces(root, netlink, pf)?.1))
 }
 
 fn first_link(netdevs: &[Netdev]) -> Option<u32> {
     netdevs.first().and_then(|netdev| netdev.index)
+}
+
+/// A PF's representors, and its own interfaces: of them alone is its driver asked.
+fn interfaces(root: &Root, netlink: &Netlink, pf: Address) -> Result<(Vec<Netdev>, Vec<Netdev>)> {
+    let all = seen(netlink, &sysfs::numbered_netdevs(&pci::dir(root, pf))?);
+    Ok(all.into_iter().partition(|netdev| represents(netlink, netdev)))
+}
+
+/// Whether an interface stands for a function.
+fn represents(netlink: &Netlink, netdev: &Netdev) -> bool {
+    let link = netlink.links.iter().find(|link| Some(link.index) == netdev.index);
+    link.and_then(|link| link.port_name.as_deref()).is_some_and(devlink::is_representor)
 }
 
 fn seen(netlink: &Netlink, netdevs: &[(String, Option<u32>)]) -> Vec<Netdev> {

@@ -1,22 +1,18 @@
 //! What netlink says, read in one go so that the rest is a function of values.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::functions;
+use super::{
+    ask::Asker,
+    eswitch::{self, Eswitches},
+    functions,
+};
 use crate::{
     error::{Error, Result, errno},
     link::{Address, DefaultRoute, Link, Links, Vf},
     root::Root,
-    stuck::{self, Reach},
     vdpa::{Config, Device, ManagementDevice, NET, Vdpa},
 };
 
@@ -53,6 +49,8 @@ pub struct Netlink {
     pub management_devices: Vec<ManagementDevice>,
     /// The vDPA devices, with the configuration of network devices.
     pub vdpa_devices: Vec<(Device, Option<Config>)>,
+    /// The eswitches of PFs.
+    pub eswitches: Eswitches,
     /// What could not be read, in words.
     pub notes: Vec<String>,
 }
@@ -68,19 +66,21 @@ impl Default for Netlink {
             vdpa_family: VdpaFamily::Absent,
             management_devices: Vec::new(),
             vdpa_devices: Vec::new(),
+            eswitches: Eswitches::default(),
             notes: Vec::new(),
         }
     }
 }
 
 impl Netlink {
-    /// Asks the kernel, but the vdpa family only if no marker in `stuck` is live.
+    /// Asks the kernel, but generic netlink only if no marker in `stuck` is live.
     pub(super) fn read(root: &Root, stuck: &Path) -> Result<Self> {
         let mut links = Links::open()?;
         let mut netlink = Self {
             links: links.list()?,
             addresses: links.addresses()?,
             default_routes: links.default_routes()?,
+            eswitches: eswitch::read(root, stuck)?,
             ..Self::default()
         };
         let with_vfs = functions::links_with_vfs(root, &netlink)?;
@@ -101,6 +101,7 @@ impl Netlink {
             }
             Err(error) => return Err(error),
         }
+        netlink.notes.extend(netlink.eswitches.note());
         Ok(netlink)
     }
 
@@ -127,35 +128,10 @@ struct VdpaAnswers {
     devices: Vec<(Device, Option<Config>)>,
 }
 
-/// Set while a thread of ours waits for the family, so that looking again and again at a node where
-/// it does not answer leaves one thread behind, not one each time.
-static READER_OUT: AtomicBool = AtomicBool::new(false);
+static VDPA: Asker = Asker::new("the vdpa family");
 
 fn read_vdpa(stuck: &Path) -> Result<Option<VdpaAnswers>> {
-    let (op, object) = ("ask", "the vdpa family");
-    stuck::check(stuck, object, op, Reach::GenericNetlink)?;
-    if READER_OUT.swap(true, Ordering::AcqRel) {
-        return Err(Error::Stuck {
-            op: op.to_owned(),
-            object: object.to_owned(),
-            earlier: "question".to_owned(),
-        });
-    }
-    let (sender, answer) = mpsc::channel();
-    let ask = move || {
-        let answers = ask_vdpa();
-        READER_OUT.store(false, Ordering::Release);
-        // Nobody listens after the deadline.
-        let _ = sender.send(answers);
-    };
-    if let Err(source) = thread::Builder::new().name("vdpa".to_owned()).spawn(ask) {
-        READER_OUT.store(false, Ordering::Release);
-        return Err(Error::io("start thread to ask", object, source));
-    }
-    answer.recv_timeout(VDPA_DEADLINE).unwrap_or_else(|_| {
-        let (op, object) = (op.to_owned(), object.to_owned());
-        Err(Error::Deadline { op, object, after: VDPA_DEADLINE })
-    })
+    VDPA.ask(stuck, VDPA_DEADLINE, ask_vdpa)
 }
 
 fn ask_vdpa() -> Result<Option<VdpaAnswers>> {

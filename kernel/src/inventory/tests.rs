@@ -183,6 +183,58 @@ fn the_number_counts_where_the_name_changed() {
     assert_eq!(interfaces(&inventory.parents[0].netdevs), ["enp1s0"]);
 }
 
+/// In switchdev mode every function's representor is below the PF's device, and may be first there.
+#[test]
+fn representors_are_no_interfaces_of_the_card() {
+    let tree = Tree::new(CARD);
+    for name in ["eth0", "eth1_0", "uplink"] {
+        let (net, device) =
+            ("sys/devices/pci0000:00/0000:01:00.0/net", "sys/devices/pci0000:00/0000:01:00.0");
+        tree.link(&format!("{net}/{name}/device"), device);
+    }
+    let port = |index, name, port: Option<&str>| {
+        let (mtu, port_name) = (1400, port.map(str::to_owned));
+        Link { mtu, port_name, ..link(index, name) }
+    };
+    let links = [
+        port(20, "eth0", Some("pf0vf0")),
+        port(21, "eth1_0", Some("pf0vf1")),
+        port(22, "uplink", Some("p0")),
+    ];
+    let pf = "0000:01:00.0".parse().unwrap();
+    let eswitches = Eswitches::Known([(pf, Eswitch::Switchdev)].into());
+    let mut netlink = Netlink { eswitches, ..netlink() };
+    netlink.links.extend(links);
+    // of its functions the PF's driver is asked, and that by an interface of its own
+    let asked = functions::links_with_vfs(&tree.root(), &netlink).unwrap();
+    assert!(asked == [1] || asked == [22], "{asked:?}");
+    let told = |trust| vec![Vf { index: 2, trust: Some(trust), ..Vf::default() }];
+    netlink.vfs = [(1, told(true)), (20, told(false)), (21, told(false)), (22, told(true))].into();
+    let inventory = assemble(&tree.root(), netlink).unwrap();
+    let card = &inventory.parents[0];
+    assert_eq!(card.eswitch, Eswitch::Switchdev);
+    assert_eq!(card.functions[2].settings.unwrap().trust, Some(true));
+    assert_eq!(interfaces(&card.representors), ["eth0", "eth1_0"]);
+    let mut own = interfaces(&card.netdevs);
+    own.sort_unstable();
+    assert_eq!(own, ["eth1", "uplink"]);
+}
+
+#[test]
+fn an_eswitch_that_is_not_told_is_not_taken_for_none() {
+    let eswitch = |eswitches: Eswitches| {
+        let netlink = Netlink { eswitches, ..netlink() };
+        assemble(&Tree::new(CARD).root(), netlink).unwrap().parents[0].eswitch.clone()
+    };
+    assert_eq!(eswitch(Eswitches::default()), Eswitch::None);
+    let unknown = Eswitch::Unknown("no answer".into());
+    assert_eq!(eswitch(Eswitches::Unknown("no answer".into())), unknown);
+    assert_eq!((unknown.mode(), Eswitch::None.mode()), (None, None));
+    let pf = "0000:01:00.0".parse().unwrap();
+    let one = Eswitches::Known([(pf, Eswitch::Unknown("mode 2".into()))].into());
+    assert_eq!(one.note().unwrap(), "the eswitch mode of 0000:01:00.0: mode 2");
+}
+
 #[test]
 fn traffic_of_the_node() {
     let tree = Tree::new(CARD);
@@ -262,5 +314,8 @@ fn a_real_kernel_and_a_call_that_is_out() {
     let inventory = observe(&tree.root(), &stuck).unwrap();
     let VdpaFamily::Unknown(reason) = inventory.vdpa_family else { panic!("asked") };
     assert!(reason.contains("operation delete"), "{reason}");
+    let told =
+        |note: &String| note.starts_with("the eswitch modes of cards: ask the devlink family");
+    assert!(inventory.notes.iter().any(told), "{:?}", inventory.notes);
     marker.remove().unwrap();
 }

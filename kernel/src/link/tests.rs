@@ -69,6 +69,7 @@ fn link_answer() {
         &[12, 0, 18, 0x80, 8, 0, 1, 0, b'v', b'l', b'a', b'n'], // IFLA_LINKINFO, nested
         &[20, 0, 52, 0x80,                                 // IFLA_PROP_LIST, nested
           7, 0, 53, 0, b'p', b'0', 0, 0, 6, 0, 53, 0, b'q', 0, 0, 0],
+        &[11, 0, 38, 0, b'p', b'f', b'0', b'v', b'f', b'1', 0, 0],    // PHYS_PORT_NAME
         &[12, 0, 56, 0, b'v', b'i', b'r', b't', b'i', b'o', b'5', 0], // PARENT_DEV_NAME
         &[11, 0, 57, 0, b'v', b'i', b'r', b't', b'i', b'o', 0, 0],    // PARENT_DEV_BUS_NAME
         &[7, 0, 99, 0, 1, 2, 3, 0],                        // not known to us
@@ -88,6 +89,7 @@ fn link_answer() {
         kind: Some("vlan".into()),
         parent_bus: Some("virtio".into()),
         parent_name: Some("virtio5".into()),
+        port_name: Some("pf0vf1".into()),
     };
     assert_eq!(parse_link(&body).unwrap(), expected);
     assert!(parse_link(&body[..15]).is_err(), "no header");

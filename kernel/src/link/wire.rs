@@ -37,6 +37,7 @@ mod ifla {
     /// In the `LINKINFO` nest.
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const LINK_NETNSID: u16 = 37;
+    pub(super) const PHYS_PORT_NAME: u16 = 38;
     pub(super) const PROP_LIST: u16 = 52;
     /// In the `PROP_LIST` nest.
     pub(super) const ALT_IFNAME: u16 = 53;
@@ -156,6 +157,7 @@ fn take(link: &mut Link, attribute: &Attribute<'_>) -> Result<()> {
         ifla::MTU => link.mtu = attribute.u32()?,
         ifla::LINK => link.lower = Some(attribute.u32()?).filter(|index| *index != 0),
         ifla::MASTER => link.controller = Some(attribute.u32()?),
+        ifla::PHYS_PORT_NAME => link.port_name = Some(attribute.string()?),
         ifla::PARENT_DEV_NAME => link.parent_name = Some(attribute.string()?),
         ifla::PARENT_DEV_BUS_NAME => link.parent_bus = Some(attribute.string()?),
         ifla::LINKINFO => {

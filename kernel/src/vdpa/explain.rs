@@ -1,7 +1,7 @@
 //! Words for the family's bare errnos: what the kernel means where it sends no text
 //! (drivers/vdpa/vdpa.c and the drivers' `dev_add`).
 
-use super::NewDevice;
+use super::{Handle, NewDevice};
 use crate::{
     error::{Error, errno},
     mac::Mac,
@@ -20,6 +20,10 @@ pub(super) fn create(error: Error, device: &NewDevice) -> Error {
             (errno::EOPNOTSUPP, None) => Some(format!(
                 "{mgmtdev} cannot do what is asked ({}), or has a device already",
                 asked(device)
+            )),
+            (errno::EINVAL, None) if *mgmtdev == Handle::without_bus("vduse") => Some(format!(
+                "no program has made a VDUSE device of the name {}, or its virtqueues are not set up",
+                device.name
             )),
             (errno::EINVAL, None) => Some(format!(
                 "{mgmtdev} refuses the values asked for ({}): more than it has, or not together",
@@ -116,6 +120,12 @@ mod tests {
             "Some provided attributes are not supported: 0x1000, asked of vdpasim_net were MTU 1500",
         );
         check(errno::EPERM, None, "the capability NET_ADMIN is missing");
+        let vduse = NewDevice::new("vduse.0", Handle::without_bus("vduse"));
+        let error = create(refused(errno::EINVAL, None), &vduse).to_string();
+        assert!(
+            error.contains("no program has made a VDUSE device of the name vduse.0"),
+            "{error}"
+        );
         // The kernel's own words stay where they say more than we know.
         check(errno::EINVAL, Some("Missing features 0x8"), "Missing features 0x8");
     }

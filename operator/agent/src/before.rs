@@ -9,11 +9,13 @@ use std::path::Path;
 use ringway_node::atomic;
 use serde::{Deserialize, Serialize};
 
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::inventory::{Parent, VirtualFunction};
 use ringway_kernel::link::VfSetting;
 
 use crate::node::Observed;
 use crate::plan::card;
+use crate::plan::simulator::devices as simulated;
 use crate::step::Function;
 use crate::wanted::ParentName;
 
@@ -77,6 +79,13 @@ pub struct ParentBefore {
     /// number: all of it but the address, which may be one that the function itself had chosen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced_settings: BTreeMap<u32, Vec<VfSetting>>,
+    /// The mode of its eswitch before our first change of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eswitch: Option<EswitchMode>,
+    /// The vDPA devices on it that were taken over: ours, but not to be removed at the end. They are
+    /// left as they were found.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub adopted: BTreeSet<String>,
 }
 
 /// A function before our first change.
@@ -192,6 +201,59 @@ impl Before {
         if let Some(now) = observed.function(function) {
             parent.functions.entry(now.index).or_insert_with(|| now.driver.clone());
         }
+    }
+
+    /// Notes the mode of a parent's eswitch, unless one was noted before.
+    pub fn note_eswitch(&mut self, name: &ParentName, observed: &Observed) {
+        let noted = self.parents.get_mut(&name.to_string());
+        if let Some((noted, parent)) = noted.zip(observed.parent(name)) {
+            noted.eswitch = noted.eswitch.or(parent.eswitch.mode());
+        }
+    }
+
+    /// Notes that a vDPA device of a parent is ours from now on, and as it is.
+    pub fn note_adopted(&mut self, name: &ParentName, device: &str) {
+        if let Some(parent) = self.parents.get_mut(&name.to_string()) {
+            parent.adopted.insert(device.to_owned());
+            self.vdpa.insert(device.to_owned());
+        }
+    }
+
+    /// Notes that a vDPA device is about to be made by us: one of that name that was taken over is
+    /// gone.
+    pub fn note_made(&mut self, device: String) {
+        for parent in self.parents.values_mut() {
+            parent.adopted.remove(&device);
+        }
+        self.vdpa.insert(device);
+    }
+
+    /// Whether a vDPA device was taken over, and is as it was found.
+    pub fn is_adopted(&self, device: &str) -> bool {
+        self.parents.values().any(|parent| parent.adopted.contains(device))
+    }
+
+    /// Forgets a parent, and the vDPA devices on it that were taken over: they are nobody's again.
+    pub fn forget_parent(&mut self, name: &str) {
+        if let Some(parent) = self.parents.remove(name) {
+            self.vdpa.retain(|device| !parent.adopted.contains(device));
+        }
+    }
+
+    /// Forgets all about a parent that others shape from now on, as it is.
+    pub fn hand_over(&mut self, name: &ParentName, observed: &Observed) {
+        self.parents.remove(&name.to_string());
+        let on_it: BTreeSet<&str> = match name {
+            ParentName::Pci(_) => {
+                let functions = observed.parent(name).map_or(&[][..], |parent| &parent.functions);
+                functions.iter().flat_map(|f| &f.vdpa).map(|device| device.name.as_str()).collect()
+            }
+            ParentName::Simulator(simulator) => {
+                simulated(simulator, observed).iter().map(|device| device.name.as_str()).collect()
+            }
+            ParentName::VdpaBus => BTreeSet::new(),
+        };
+        self.vdpa.retain(|device| !on_it.contains(device.as_str()));
     }
 
     /// Drops the drivers of functions that are as they were before.

@@ -210,7 +210,7 @@ mod tests {
     fn a_card_without_its_driver_is_waited_for() {
         let mut fake = Fake::new();
         let name = ParentName::Pci(pf());
-        let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![] };
+        let parent = Parent::new(name, 1, vec![]);
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
         assert!(!missing(&wanted, &fake.observed));
         fake.card().driver = None;

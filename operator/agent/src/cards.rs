@@ -7,8 +7,11 @@ use ringway_kernel::inventory::{Parent, VirtualFunction};
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 
+pub use self::eswitch::{Order, drivers as eswitch_drivers, order as eswitch_order};
 pub use self::vf::{Ability, VF_SETTABLE, VfSettable, vf_settable};
 
+mod eswitch;
+mod untested;
 mod vf;
 
 /// How the functions of cards with one PF driver reach their users.
@@ -96,19 +99,40 @@ const IGB: Card = Card {
     vdpa: None,
 };
 
-/// The cards that Ringway was run on.
-const CARDS: [&Card; 2] = [&VIRTIO, &IGB];
+/// The cards that Ringway was run on, and then those that it was not.
+const CARDS: [&Card; 5] = [&VIRTIO, &IGB, &untested::MLX5, &untested::ICE, &untested::BNXT];
 
 /// vfio-pci, and what gives its users an IOMMU: a soft dependency of `vfio`, which a loader by name
 /// does not know (`MODULE_SOFTDEP`, drivers/vfio/vfio_main.c).
 const VFIO_MODULES: [&str; 2] = ["vfio_pci", "vfio_iommu_type1"];
 
-/// The kernel's simulator takes a MAC and an MTU
-/// (vdpasim_net_init, drivers/vdpa/vdpa_sim/vdpa_sim_net.c).
-pub const SIMULATOR: Settable = Settable { mac: true, mtu: true, queue_pairs: false };
+/// A management device that makes vDPA devices of no PCI function: the kernel's simulator, or VDUSE,
+/// whose devices are run by programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Simulator {
+    /// The management device.
+    pub name: &'static str,
+    /// Its module.
+    pub module: &'static str,
+    /// What a device can be given when it is made.
+    pub settable: Settable,
+}
 
-/// The simulators by their management device, with their modules.
-pub const SIMULATORS: [(&str, &str); 1] = [("vdpasim_net", "vdpa_sim_net")];
+/// Those that are known. The simulator takes a MAC and an MTU (vdpasim_net_init,
+/// drivers/vdpa/vdpa_sim/vdpa_sim_net.c). A VDUSE device is what its program has said
+/// (vduse_mgmtdev_init, drivers/vdpa/vdpa_user/vduse_dev.c: no `config_attr_mask`).
+pub const SIMULATORS: [Simulator; 2] = [
+    Simulator {
+        name: "vdpasim_net",
+        module: "vdpa_sim_net",
+        settable: Settable { mac: true, mtu: true, queue_pairs: false },
+    },
+    Simulator {
+        name: "vduse",
+        module: "vduse",
+        settable: Settable { mac: false, mtu: false, queue_pairs: false },
+    },
+];
 
 /// What devices of a simulator can be.
 pub const SIMULATED: [Attach; 3] = [Attach::VhostVdpa, Attach::VirtioVdpa, Attach::Host];
@@ -124,7 +148,9 @@ impl Card {
             Attach::Netdev => Some(FunctionDriver { name: self.netdev.driver, pinned: false }),
             Attach::Vfio => Some(pinned(vfio::DRIVER)),
             Attach::VhostVdpa | Attach::VirtioVdpa | Attach::Host => {
-                self.vdpa.as_ref().map(|maker| pinned(maker.driver))
+                let pinned = |driver| driver != self.netdev.driver;
+                let driver = self.vdpa.as_ref().map(|maker| maker.driver);
+                driver.map(|name| FunctionDriver { name, pinned: pinned(name) })
             }
         }
     }
@@ -159,7 +185,7 @@ pub fn modules() -> BTreeSet<&'static str> {
     let cards = CARDS.into_iter().flat_map(|card| Attach::ALL.map(|attach| card.modules(attach)));
     let simulators = SIMULATORS
         .into_iter()
-        .flat_map(|(_, module)| SIMULATED.map(|attach| vdpa_modules(module, attach)));
+        .flat_map(|simulator| SIMULATED.map(|attach| vdpa_modules(simulator.module, attach)));
     cards.chain(simulators).flatten().collect()
 }
 
@@ -168,10 +194,15 @@ pub fn card(driver: Option<&str>) -> Option<&'static Card> {
     CARDS.into_iter().find(|card| Some(card.driver) == driver)
 }
 
+/// Whether Ringway was never run on cards with this PF driver.
+pub fn is_untested(driver: Option<&str>) -> bool {
+    card(driver).is_some_and(untested::is)
+}
+
 /// Whether a driver of functions does nothing but make vDPA devices of them.
 pub fn makes_vdpa_devices(function_driver: &str) -> bool {
-    let makers = CARDS.into_iter().filter_map(|card| card.vdpa.as_ref());
-    makers.into_iter().any(|maker| maker.driver == function_driver)
+    let makes = |card: &Card| card.vdpa.as_ref().is_some_and(|m| m.driver == function_driver);
+    netdev(function_driver).is_none() && CARDS.into_iter().any(makes)
 }
 
 /// How a driver of functions makes interfaces of them; `None` if it makes none.
@@ -187,6 +218,9 @@ pub fn attach(found: &Parent) -> (Vec<Attach>, Option<String>) {
     let mut reasons = Vec::new();
     let functions = found.functions.iter().filter_map(no_vfio_for);
     let no_vfio = no_vfio(found).into_iter().chain(functions).next();
+    if untested::is(card) {
+        reasons.push(format!("driver {} is untested: Ringway was run on none", card.driver));
+    }
     if card.vdpa.is_none() {
         reasons.push(format!("nothing is known to make vDPA devices of driver {}", card.driver));
     }
@@ -270,7 +304,15 @@ mod tests {
             card.iommu_group = None;
         };
         check(both, &[Netdev], Some("igb; no vfio: it is in no IOMMU group"));
-        check(|card| card.driver = Some("ice".into()), &[], Some("driver ice is not known"));
+        check(|card| card.driver = Some("i40e".into()), &[], Some("driver i40e is not known"));
+        let untested = |card: &mut Parent| card.driver = Some("mlx5_core".into());
+        check(untested, &Attach::ALL, Some("driver mlx5_core is untested"));
+        let ice = |card: &mut Parent| card.driver = Some("ice".into());
+        check(
+            ice,
+            &[Netdev, Vfio],
+            Some("driver ice is untested: Ringway was run on none; nothing"),
+        );
         check(|card| card.driver = None, &[], Some("no driver is bound"));
     }
 
@@ -284,5 +326,8 @@ mod tests {
         assert_eq!(driver(&IGB, Attach::Host), None);
         assert_eq!(driver(&VIRTIO, Attach::Netdev), Some(("virtio-pci", false)));
         assert_eq!(driver(&VIRTIO, Attach::VhostVdpa), Some(("vp-vdpa", true)));
+        assert_eq!(driver(&untested::MLX5, Attach::VhostVdpa), Some(("mlx5_core", false)));
+        // a driver that makes interfaces too may have a user without a vDPA device
+        assert_eq!(["vp-vdpa", "mlx5_core", "igbvf"].map(makes_vdpa_devices), [true, false, false]);
     }
 }

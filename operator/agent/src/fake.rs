@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringway_kernel::chardev::CharDevice;
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
 use ringway_kernel::inventory::{
-    Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
+    Eswitch, Inventory, Netdev, Parent, Simulator, VdpaDevice, VdpaFamily, VirtualFunction,
 };
-use ringway_kernel::link::{Vf, VfSetting};
 use ringway_kernel::pci::{Address, Ids};
 use ringway_kernel::sriov::Layout;
 use ringway_kernel::testing::Tree;
@@ -18,10 +18,14 @@ use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio::{self, Vfio};
 use ringway_kernel::{Error, Result};
 
-use crate::cards;
+use crate::cards::{self, Order};
 use crate::node::{Node, Observed};
 use crate::plan::Attach;
 use crate::step::{Function, Step, simulated_name, vdpa_name};
+
+pub(crate) use settings::fresh_vf;
+
+mod settings;
 
 /// The first PF of every fake node.
 pub(crate) const PF: &str = "0000:01:00.0";
@@ -86,6 +90,13 @@ impl Fake {
         self.card().functions[index as usize].vdpa.push(device);
     }
 
+    /// Others make another number of functions, and keep those that there are.
+    pub(crate) fn set_count_of_others(&mut self, count: u16) {
+        let card = self.card();
+        card.numvfs = count;
+        card.functions.truncate(count.into());
+    }
+
     fn card_at(&mut self, pf: Address) -> Result<&mut Parent> {
         let found = self.observed.inventory.parents.iter_mut().find(|card| card.address == pf);
         found.ok_or_else(|| refused("no such card"))
@@ -120,7 +131,37 @@ impl Fake {
         let own = own.filter(|_| card.drivers_autoprobe);
         card.numvfs = count;
         card.functions = (0..u32::from(count)).map(|index| function(card, index, own)).collect();
+        represent(card);
         self.overrides.retain(|(card, _), _| *card != pf);
+        Ok(())
+    }
+
+    /// A card of a driver whose eswitch can change, in its place.
+    pub(crate) fn with_eswitch(driver: &str) -> Self {
+        let mut fake = Self::new();
+        *fake.card() = eswitch_card(driver);
+        fake
+    }
+
+    /// As the drivers' sources say (cards/eswitch.rs).
+    fn set_mode(&mut self, pf: Address, mode: EswitchMode) -> Result<()> {
+        let card = self.card_at(pf)?;
+        let functions = &card.functions;
+        let allowed = match card.driver.as_deref().and_then(cards::eswitch_order) {
+            None => false,
+            Some(Order::WithoutFunctions) => functions.is_empty(),
+            Some(Order::WithFunctions { unbound: true }) => {
+                functions.iter().all(|function| function.driver.is_none())
+            }
+            Some(Order::WithFunctions { unbound: false }) => {
+                mode == EswitchMode::Legacy || !functions.is_empty()
+            }
+        };
+        if !allowed || card.eswitch.mode() == Some(mode) {
+            return Err(refused("another order"));
+        }
+        card.eswitch = mode.into();
+        represent(card);
         Ok(())
     }
 
@@ -144,35 +185,22 @@ impl Fake {
         }
         let module = driver.map(|driver| driver.replace('-', "_"));
         // the PF's own is there
-        if module.is_some_and(|m| m != "virtio_pci" && !modules.contains(m.as_str())) {
+        let own = |module: &str| matches!(module, "virtio_pci" | "mlx5_core" | "bnxt_en");
+        if module.is_some_and(|m| !own(&m) && !modules.contains(m.as_str())) {
             return Err(refused("no such driver"));
         }
         drive(function, driver);
         Ok(())
     }
 
-    /// The PF's driver is told something, as igb takes it.
-    fn set_vf(&mut self, function: &Function, link: u32, settings: &[VfSetting]) -> Result<()> {
-        let (carrier, deaf) = (self.uplink(link)?.carrier, self.deaf);
-        let vf = self.function(function)?.settings.as_mut().ok_or_else(|| refused("EOPNOTSUPP"))?;
-        let mut done = Ok(());
-        for setting in settings {
-            match setting {
-                VfSetting::Link(_) => done = Err(refused("EOPNOTSUPP")),
-                VfSetting::Vlan(Some(tag)) if tag.service => done = Err(refused("EPROTONOSUPPORT")),
-                VfSetting::Rate(rate) if !carrier || rate.min > 0 => done = Err(refused("EINVAL")),
-                setting if !deaf => vf.set(*setting),
-                _ => {}
-            }
-        }
-        done
-    }
-
     fn create(&mut self, function: &Function) -> Result<()> {
         match function {
             Function::Vf { .. } => {
                 let function = self.function(function)?;
-                if function.driver.as_deref() != Some("vp-vdpa") || !function.vdpa.is_empty() {
+                let driver = function.driver.as_deref();
+                let makes =
+                    driver.is_some_and(|d| d == "mlx5_core" || cards::makes_vdpa_devices(d));
+                if !makes || !function.vdpa.is_empty() {
                     return Err(refused("no management device, or one device already"));
                 }
                 let made_by = Some(Handle::pci(function.address));
@@ -264,10 +292,15 @@ impl Node for Fake {
             Step::LowerUplink { link } => self.uplink(*link)?.up = false,
             Step::SetFunctionAutoprobe { pf, on } => self.card_at(*pf)?.drivers_autoprobe = *on,
             Step::SetFunctionCount { pf, count } => self.set_count(*pf, *count)?,
+            Step::SetEswitchMode { pf, mode } => self.set_mode(*pf, *mode)?,
+            Step::UnbindFunction { function } => {
+                self.rebind(function, None)?;
+                self.pin(function, None);
+            }
+            Step::AdoptVdpa { .. } => {}
             Step::SetVdpaAutoprobe { on } => self.observed.vdpa_autoprobe = Some(*on),
             Step::UnbindVdpa { name } => self.bind(name, None)?,
             Step::DeleteVdpa { name } => self.delete(name)?,
-            Step::UnbindFunction { function } => self.rebind(function, None)?,
             Step::SetVfSettings { function, link, settings } => {
                 self.set_vf(function, *link, settings)?;
             }
@@ -315,7 +348,14 @@ pub(crate) fn virtio_card() -> Parent {
         drivers_autoprobe: true,
         layout: Some(Layout { offset: 1, stride: 1 }),
         functions: vec![],
+        eswitch: Eswitch::None,
+        representors: vec![],
     }
+}
+
+/// A card of a driver whose eswitch can change, with as many.
+pub(crate) fn eswitch_card(driver: &str) -> Parent {
+    Parent { driver: Some(driver.to_owned()), eswitch: Eswitch::Legacy, ..virtio_card() }
 }
 
 /// An igb card with as many.
@@ -335,7 +375,7 @@ fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction 
         index,
         address: format!("{}{}", pf.trim_end_matches('0'), index + 1).parse().unwrap(),
         ids: card.ids,
-        settings: (card.driver.as_deref() == Some("igb")).then(|| fresh_vf(index)),
+        settings: settings::told(card, index),
         driver: None,
         iommu_group: Some(index),
         iommu_sharers: vec![],
@@ -349,9 +389,11 @@ fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction 
     function
 }
 
-/// What igb does for a VF that nobody has told it of.
-pub(crate) fn fresh_vf(index: u32) -> Vf {
-    Vf { index, spoof_check: Some(true), trust: Some(false), ..Vf::default() }
+/// The representors of a card's functions.
+pub(crate) fn represent(card: &mut Parent) {
+    let stands_for = |f: &VirtualFunction| netdev(&format!("enp1s0f0_{}", f.index), 40 + f.index);
+    let all = card.functions.iter().filter(|_| card.eswitch == Eswitch::Switchdev);
+    card.representors = all.map(stands_for).collect();
 }
 
 /// What a driver makes of a function.
@@ -361,10 +403,10 @@ pub(crate) fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
     function.virtio_driver = (driver == Some("virtio-pci")).then(|| "virtio_net".to_owned());
     let makes_one = driver.and_then(cards::netdev).is_some();
     let mut made = netdev("eth7", 20 + index);
-    // read once, as the driver takes the function; without one it tells the PF's its own
+    // read once, as the driver takes the function; without one igb's tells the PF's its own
     if let Some(settings) = function.settings.as_mut().filter(|_| makes_one) {
         made.mac = settings.mac.or(made.mac);
-        settings.mac = made.mac;
+        settings.mac = if driver == Some("igbvf") { made.mac } else { settings.mac };
     }
     function.netdevs = if makes_one { vec![made] } else { vec![] };
     function.vfio = (driver == Some(vfio::DRIVER)).then(|| vfio(index));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ringway_kernel::devlink::{self, Devlink};
 use ringway_kernel::link::{Links, VfSetting};
 use ringway_kernel::stuck::{self, Call, Reach};
 use ringway_kernel::vdpa::{Handle, NewDevice, Vdpa};
@@ -18,7 +19,7 @@ use crate::wanted::Settings;
 
 /// A healthy call takes milliseconds; setting the number of VFs of a big card, seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// mlx5 takes half a second for each VF.
+/// mlx5 takes half a second for each VF, and about as long for each representor.
 const COUNT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// This machine.
@@ -71,28 +72,26 @@ impl Node for Host {
             Step::SetVdpaAutoprobe { on } => vdpa_bus::set_drivers_autoprobe(&root, *on),
             Step::SetFunctionCount { pf, count } => {
                 let (pf, count) = (*pf, *count);
-                self.call(
-                    &pf.to_string(),
-                    "set the number of functions of",
-                    COUNT_DEADLINE,
-                    move || sriov::set_numvfs(&root, pf, count),
-                )
+                let (what, set) = (pf.to_string(), move || sriov::set_numvfs(&root, pf, count));
+                self.call(&what, "set the number of functions of", COUNT_DEADLINE, set)
             }
+            Step::SetEswitchMode { pf, mode } => {
+                let (device, mode) = (devlink::Handle::pci(*pf), *mode);
+                let set = move || Devlink::require()?.set_eswitch_mode(&device, mode);
+                self.genl(&pf.to_string(), "set the eswitch mode of", COUNT_DEADLINE, set)
+            }
+            Step::UnbindFunction { function } => self.release(function, None, None),
+            // what is recorded is all of it
+            Step::AdoptVdpa { .. } => Ok(()),
             Step::UnbindVdpa { name } => {
                 let unbound = name.clone();
-                self.call(name, "unbind vdpa device", DEADLINE, move || {
-                    vdpa_bus::unbind(&root, &unbound)
-                })
+                let unbind = move || vdpa_bus::unbind(&root, &unbound);
+                self.call(name, "unbind vdpa device", DEADLINE, unbind)
             }
             Step::DeleteVdpa { name } => {
                 let deleted = name.clone();
-                self.genl(name, "delete vdpa device", move || Vdpa::require()?.delete(&deleted))
-            }
-            Step::UnbindFunction { function } => {
-                let address = self.address(function)?;
-                self.call(&address.to_string(), "unbind", DEADLINE, move || {
-                    pci::unbind(&root, address)
-                })
+                let delete = move || Vdpa::require()?.delete(&deleted);
+                self.genl(name, "delete vdpa device", DEADLINE, delete)
             }
             Step::SetVfSettings { function, link, settings } => {
                 set_vf(*link, function.index(), settings)
@@ -100,11 +99,7 @@ impl Node for Host {
             Step::SetFunctionLink { function, mac, mtu } => self.set_link(function, *mac, *mtu),
             Step::BindFunction { function, driver } => self.bind(function, *driver),
             Step::ReleaseFunction { function, driver, only } => {
-                let address = self.address(function)?;
-                let (driver, only) = (driver.clone(), only.clone());
-                self.call(&address.to_string(), "release", DEADLINE, move || {
-                    pci::release(&root, address, driver.as_deref(), only.as_deref())
-                })
+                self.release(function, driver.clone(), only.clone())
             }
             Step::CreateVdpa { function, mac, settings } => self.create(function, *mac, settings),
             Step::BindVdpa { function, driver } => {
@@ -124,6 +119,20 @@ impl Host {
             FunctionDriver { name: vfio::DRIVER, .. } => vfio::bind(&root, address),
             FunctionDriver { name, pinned: true } => pci::bind(&root, address, name),
             FunctionDriver { name, .. } => pci::bind_unpinned(&root, address, name),
+        })
+    }
+
+    /// Gives a function back to a driver, or to none.
+    fn release(
+        &self,
+        function: &Function,
+        driver: Option<String>,
+        only: Option<String>,
+    ) -> Result<()> {
+        let (root, address) = (self.root.clone(), self.address(function)?);
+        let op = if driver.is_some() { "release" } else { "unbind" };
+        self.call(&address.to_string(), op, DEADLINE, move || {
+            pci::release(&root, address, driver.as_deref(), only.as_deref())
         })
     }
 
@@ -149,7 +158,8 @@ impl Host {
             queue_pairs: settings.queue_pairs,
             features: settings.features,
         };
-        self.genl(&name, "create vdpa device", move || Vdpa::require()?.create(&device))
+        let create = move || Vdpa::require()?.create(&device);
+        self.genl(&name, "create vdpa device", DEADLINE, create)
     }
 
     fn address(&self, function: &Function) -> Result<pci::Address> {
@@ -185,10 +195,11 @@ impl Host {
         &self,
         device: &str,
         op: &str,
+        deadline: Duration,
         work: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let reach = Reach::GenericNetlink;
-        let call = Call { dir: &self.stuck, device, op, reach, deadline: DEADLINE };
+        let call = Call { dir: &self.stuck, device, op, reach, deadline };
         stuck::run(&self.root, call, work)
     }
 }

@@ -18,6 +18,9 @@ use crate::standing::{Seen, Standing, standing};
 use crate::step::{Function, simulated_name, simulator_handle};
 use crate::wanted::{Parent, ParentName, Pool, Wanted};
 
+/// Why a device is on its way out.
+const NOT_WANTED: &str = "no policy wants it any more";
+
 /// Renders the pools. A device that exists is offered as `ready` if it serves its pool, as
 /// `draining` if a step is about to disturb it, and as `failed` with the reason otherwise. What the
 /// host keeps is not offered.
@@ -110,11 +113,38 @@ fn remains(
             if wanted.refusals.iter().any(|refusal| refusal.parent == device.parent) {
                 return device.clone();
             }
-            let reason = Some("no policy wants it any more".to_owned());
+            let reason = Some(NOT_WANTED.to_owned());
             Device { state: State::Draining, reason, ..device.clone() }
         })
         .collect();
     (!devices.is_empty()).then(|| OfferedPool { devices, ..last.clone() })
+}
+
+/// Drops devices that no policy wants any more and that stay as they are, since others made them,
+/// once `last` has said so and nobody is `using` them or may be given them.
+pub fn let_go(
+    pools: &mut Pools,
+    report: &Report,
+    last: Option<&Pools>,
+    using: impl Fn(&DeviceId) -> bool,
+) {
+    let declared = |id: &DeviceId| {
+        let known = last.and_then(|last| last.find(id));
+        known.is_some_and(|(_, known)| known.reason.as_deref() == Some(NOT_WANTED))
+    };
+    let left = |device: &Device| {
+        let parent = ParentName::of(&device.parent);
+        let mut steps = report.plan.steps.iter();
+        steps.any(|planned| planned.parent == parent)
+    };
+    pools.pools.retain_mut(|pool| {
+        let devices = pool.devices.len();
+        pool.devices.retain(|device| {
+            let going = device.reason.as_deref() == Some(NOT_WANTED) && declared(&device.id);
+            !going || left(device) || using(&device.id)
+        });
+        devices == pool.devices.len() || !pool.devices.is_empty()
+    });
 }
 
 /// Whether somebody may still use a device that no pool offers any more: while a step is left for

@@ -13,11 +13,15 @@ use crate::node::Observed;
 use crate::step::Step;
 use crate::wanted::{Parent, ParentName, Refusal, Wanted};
 
+mod adopt;
 pub(crate) mod card;
+mod eswitch;
+mod external;
 mod function;
 mod mac;
+mod put_back;
 mod rest;
-mod simulator;
+pub(crate) mod simulator;
 #[cfg(test)]
 mod tests;
 
@@ -79,7 +83,7 @@ pub fn plan(node: &str, wanted: &Wanted, observed: &Observed, before: &Before) -
     for (name, was) in before.parents.iter().filter(|(name, _)| !wanted.names(name)) {
         match ParentName::of(name) {
             ParentName::Pci(address) => {
-                card::restore(&mut plan, address, was, observed, before);
+                card::restore::plan(&mut plan, address, was, observed, before);
             }
             ParentName::Simulator(name) => {
                 simulator::remove(&mut plan, &name, 0, observed, before);
@@ -102,7 +106,8 @@ fn give_back_bus(plan: &mut Plan, wanted: &Wanted, observed: &Observed, before: 
         let deletes = |step: &Step| matches!(step, Step::DeleteVdpa { name: gone } if gone == name);
         plan.steps.iter().any(|planned| deletes(&planned.step))
     };
-    let stays = |name: &str| before.vdpa.contains(name) && !goes(name);
+    // what was taken over and is left as it was found needs no driver
+    let stays = |name: &str| before.vdpa.contains(name) && !before.is_adopted(name) && !goes(name);
     if !observed.vdpa().any(|device| stays(&device.name)) {
         plan.parent_step(&ParentName::VdpaBus, &[], Step::SetVdpaAutoprobe { on: true });
     }

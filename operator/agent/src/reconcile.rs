@@ -8,11 +8,15 @@ use ringway_kernel::inventory::Parent;
 use ringway_node::lock::Lock;
 use tracing::{info, warn};
 
+use self::record::forget_done;
+pub(crate) use self::record::{forget, record};
 use crate::before::Before;
 use crate::node::{Node, Observed};
-use crate::plan::{Plan, Planned, card, plan};
-use crate::step::{Function, Step, simulated_name, vdpa_name};
+use crate::plan::{Plan, Planned, plan};
+use crate::step::Step;
 use crate::wanted::{ParentName, Wanted};
+
+mod record;
 
 /// More passes than any plan needs: each ends with a step that reveals what could not be planned.
 const PASSES: usize = 256;
@@ -55,7 +59,7 @@ pub fn reconcile(
     mut save: impl FnMut(&Before) -> Result<()>,
     mut gate: impl FnMut(&Planned, &Observed) -> Gate,
 ) -> Result<Report> {
-    let (mut failures, mut done) = (Vec::new(), Vec::new());
+    let mut so_far = SoFar::default();
     for _ in 0..PASSES {
         let observed = node.observe().context("observe the node")?;
         let known = before.clone();
@@ -64,78 +68,108 @@ pub fn reconcile(
         if *before != known {
             save(before)?;
         }
-        let (mut waits, mut progress) = (Vec::new(), false);
-        let (mut blocked, mut held) = (Vec::<Planned>::new(), BTreeSet::new());
-        for planned in &plan.steps {
-            if let Some(why) = failed(planned, &failures) {
-                waits.push(why);
-                continue;
-            }
-            let gate = match not_yet(planned, &plan, &blocked, &done) {
-                Some(why) => Gate::Wait(why.to_owned()),
-                None => gate(planned, &observed),
-            };
-            let _locks = match gate {
-                Gate::Go(locks) => locks,
-                Gate::Wait(why) => {
-                    blocked.push(planned.clone());
-                    waits.push(why);
-                    continue;
-                }
-                Gate::Held(who) => {
-                    blocked.push(planned.clone());
-                    held.insert(who.clone());
-                    waits.push(who);
-                    continue;
-                }
-            };
-            match carry_out(node, planned, &observed, before, &mut save)? {
-                Ok(()) => {
-                    info!(parent = %planned.parent, step = %planned.step, "done");
-                    progress = true;
-                    if forget_done(before, planned) {
-                        save(before)?;
-                    }
-                    done.push(planned.clone());
-                    if reveals(&planned.step) {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
-                    failures.push((planned.clone(), error));
-                    waits.extend(failed(planned, &failures));
-                }
-            }
-        }
+        let pass = Pass { node, plan: &plan, observed: &observed, before, save: &mut save };
+        let Ended { waits, held, progress } = pass.go_through(&mut gate, &mut so_far)?;
         if !progress {
+            let SoFar { failures, done } = so_far;
             return Ok(Report { observed, plan, waits, failures, held, done });
         }
     }
     bail!("the node does not become as wanted: every pass finds steps to do")
 }
 
-/// Does a step, after what it changes is on record.
-fn carry_out(
-    node: &mut impl Node,
-    planned: &Planned,
-    observed: &Observed,
-    before: &mut Before,
-    save: &mut impl FnMut(&Before) -> Result<()>,
-) -> Result<ringway_kernel::Result<()>> {
-    let has_functions = |parent: &&Parent| !parent.functions.is_empty();
-    let known = before.parents.contains_key(&planned.parent.to_string());
-    let overrides = match observed.parent(&planned.parent).filter(has_functions) {
-        Some(parent) if !known => match node.overrides(parent.address) {
-            Ok(overrides) => overrides,
-            Err(error) => return Ok(Err(error)),
-        },
-        _ => BTreeMap::new(),
-    };
-    if record(before, planned, observed, overrides) {
-        save(before)?;
+/// What became of steps in all passes.
+#[derive(Default)]
+struct SoFar {
+    failures: Vec<(Planned, ringway_kernel::Error)>,
+    done: Vec<Planned>,
+}
+
+/// One way through a plan.
+struct Pass<'a, N, S> {
+    node: &'a mut N,
+    plan: &'a Plan,
+    observed: &'a Observed,
+    before: &'a mut Before,
+    save: &'a mut S,
+}
+
+/// How a pass ended.
+#[derive(Default)]
+struct Ended {
+    waits: Vec<String>,
+    held: BTreeSet<String>,
+    /// Whether anything was done.
+    progress: bool,
+}
+
+impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
+    /// Does what may be done, up to a step after which the rest of the plan is out of date.
+    fn go_through(
+        mut self,
+        gate: &mut impl FnMut(&Planned, &Observed) -> Gate,
+        so_far: &mut SoFar,
+    ) -> Result<Ended> {
+        let (mut ended, mut blocked) = (Ended::default(), Vec::<Planned>::new());
+        for planned in &self.plan.steps {
+            if let Some(why) = failed(planned, &so_far.failures) {
+                ended.waits.push(why);
+                continue;
+            }
+            let gate = match not_yet(planned, self.plan, &blocked, &so_far.done) {
+                Some(why) => Gate::Wait(why.to_owned()),
+                None => gate(planned, self.observed),
+            };
+            let _locks = match gate {
+                Gate::Go(locks) => locks,
+                Gate::Wait(why) => {
+                    blocked.push(planned.clone());
+                    ended.waits.push(why);
+                    continue;
+                }
+                Gate::Held(who) => {
+                    blocked.push(planned.clone());
+                    ended.held.insert(who.clone());
+                    ended.waits.push(who);
+                    continue;
+                }
+            };
+            if let Err(error) = self.carry_out(planned)? {
+                warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
+                so_far.failures.push((planned.clone(), error));
+                ended.waits.extend(failed(planned, &so_far.failures));
+                continue;
+            }
+            info!(parent = %planned.parent, step = %planned.step, "done");
+            ended.progress = true;
+            so_far.done.push(planned.clone());
+            if reveals(&planned.step) {
+                break;
+            }
+        }
+        Ok(ended)
     }
-    Ok(node.apply(&planned.step))
+
+    /// Does a step, after what it changes is on record; what it puts back goes from there.
+    fn carry_out(&mut self, planned: &Planned) -> Result<ringway_kernel::Result<()>> {
+        let has_functions = |parent: &&Parent| !parent.functions.is_empty();
+        let known = self.before.parents.contains_key(&planned.parent.to_string());
+        let overrides = match self.observed.parent(&planned.parent).filter(has_functions) {
+            Some(parent) if !known => match self.node.overrides(parent.address) {
+                Ok(overrides) => overrides,
+                Err(error) => return Ok(Err(error)),
+            },
+            _ => BTreeMap::new(),
+        };
+        if record(self.before, planned, self.observed, overrides) {
+            (self.save)(self.before)?;
+        }
+        let applied = self.node.apply(&planned.step);
+        if applied.is_ok() && forget_done(self.before, planned) {
+            (self.save)(self.before)?;
+        }
+        Ok(applied)
+    }
 }
 
 /// Why a step is not done again, or not at all, after the failures so far.
@@ -189,100 +223,11 @@ fn builds_on(step: &Planned, earlier: &Planned) -> bool {
 fn reveals(step: &Step) -> bool {
     matches!(
         step,
-        Step::SetFunctionCount { .. } | Step::LoadModule(_) | Step::SetVdpaAutoprobe { .. }
+        Step::SetFunctionCount { .. }
+            | Step::SetEswitchMode { .. }
+            | Step::LoadModule(_)
+            | Step::SetVdpaAutoprobe { .. }
     )
-}
-
-/// Notes what a step is about to change for the first time; says whether anything is new.
-///
-/// `overrides` are those of the parent's functions, if the parent is new.
-pub(crate) fn record(
-    before: &mut Before,
-    planned: &Planned,
-    observed: &Observed,
-    overrides: BTreeMap<u32, String>,
-) -> bool {
-    let known = before.clone();
-    let parent = &planned.parent;
-    match &planned.step {
-        Step::LoadModule(_) | Step::SetVdpaAutoprobe { on: true } => {}
-        Step::SetVdpaAutoprobe { on: false } => {
-            before.vdpa_autoprobe = before.vdpa_autoprobe.or(observed.vdpa_autoprobe);
-        }
-        Step::CreateVdpa { function, .. } => {
-            before.note_parent(parent, observed, overrides);
-            before.vdpa.extend(device_name(function, observed));
-        }
-        Step::SetFunctionCount { .. } => {
-            before.note_parent(parent, observed, overrides);
-            before.note_count(parent, observed);
-        }
-        Step::SetUplinkMtu { .. } => {
-            before.note_parent(parent, observed, overrides);
-            before.note_mtu(parent, observed);
-        }
-        Step::SetVfSettings { function, settings, .. } => {
-            before.note_parent(parent, observed, overrides);
-            before.note_settings(function, settings, observed);
-        }
-        Step::SetFunctionLink { function, mtu: Some(_), .. } => {
-            before.note_parent(parent, observed, overrides);
-            before.note_function_mtu(function, observed);
-        }
-        Step::BindFunction { function, .. } | Step::UnbindFunction { function } => {
-            before.note_parent(parent, observed, overrides);
-            before.note_driver(function, observed);
-        }
-        _ => before.note_parent(parent, observed, overrides),
-    }
-    *before != known
-}
-
-/// Drops records of devices that are gone, and of parents that are back as they were and that
-/// nobody wants carved.
-pub(crate) fn forget(before: &mut Before, wanted: &Wanted, observed: &Observed) {
-    if matches!(observed.inventory.vdpa_family, ringway_kernel::inventory::VdpaFamily::Unknown(_)) {
-        return;
-    }
-    before.vdpa.retain(|name| observed.vdpa().any(|device| device.name == *name));
-    before.forget_drivers(observed);
-    before.forget_settings(observed);
-    if before.vdpa.is_empty() && observed.vdpa_autoprobe == before.vdpa_autoprobe {
-        before.vdpa_autoprobe = None;
-    }
-    let asked: BTreeSet<_> = wanted.parents.iter().map(|parent| parent.name.to_string()).collect();
-    if before.parents.keys().all(|name| asked.contains(name)) {
-        return;
-    }
-    let left = plan("", wanted, observed, before);
-    before.parents.retain(|name, was| {
-        asked.contains(name)
-            || left.refusals.iter().any(|refusal| refusal.parent == *name)
-            || left.steps.iter().any(|step| step.parent.to_string() == *name)
-            || card::out_of_sight(name, was, observed)
-    });
-}
-
-/// Drops what is on record of functions that went when their number changed, and what was put back by
-/// a step that is done. Not before: an agent that is killed in between still has to give it back. Says
-/// whether there was anything.
-fn forget_done(before: &mut Before, done: &Planned) -> bool {
-    let Some(parent) = before.parents.get_mut(&done.parent.to_string()) else { return false };
-    match &done.step {
-        Step::SetFunctionCount { .. } => parent.forget_functions(),
-        Step::SetVfSettings { function, settings, .. } => {
-            parent.forget_set(function.index(), settings)
-        }
-        _ => false,
-    }
-}
-
-/// The name of the vDPA device that we make on a function, once the function exists.
-pub(crate) fn device_name(function: &Function, observed: &Observed) -> Option<String> {
-    match function {
-        Function::Simulated { simulator, index } => Some(simulated_name(simulator, *index)),
-        Function::Vf { .. } => observed.function(function).map(|found| vdpa_name(found.address)),
-    }
 }
 
 /// An error with what caused it, as one line.

@@ -35,6 +35,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// From the end of a round to the next that a change asks for: a link that goes up and down all the
 /// time does not keep the node busy.
 const APART: Duration = Duration::from_millis(500);
+/// Between two looks at kubelet while somebody has a device that a step waits for: it says nothing by
+/// itself when a pod has ended.
+const HELD: Duration = Duration::from_secs(5);
 
 /// Runs until told to stop. A step that is being done is finished first, and no other is begun.
 pub fn run(host: Host, files: Files, args: &Run) -> Result<()> {
@@ -131,6 +134,7 @@ struct Agent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct After {
     draining: bool,
+    held: bool,
     failed_rounds: u32,
 }
 
@@ -142,7 +146,8 @@ impl After {
             rounds => RETRY.saturating_mul(1 << (rounds - 1).min(10)),
         };
         let draining = if self.draining { GRACE } else { resync };
-        failed.min(draining).min(resync)
+        let held = if self.held { HELD } else { resync };
+        failed.min(draining).min(held).min(resync)
     }
 
     /// How long until the next round that a change may ask for. Steps that fail may change
@@ -217,7 +222,7 @@ impl Agent {
             self.left.store(true, Ordering::Relaxed);
         }
         let draining = !self.draining.devices().is_empty();
-        After { draining, failed_rounds: self.failed_rounds }
+        After { draining, held: !report.held.is_empty(), failed_rounds: self.failed_rounds }
     }
 
     /// Tells of a round that broke off.
@@ -275,12 +280,13 @@ mod tests {
     #[test]
     fn the_more_often_steps_fail_the_longer_the_pause() {
         let resync = Duration::from_secs(30);
-        let quiet = After { draining: false, failed_rounds: 0 };
+        let quiet = After { draining: false, held: false, failed_rounds: 0 };
         let check = |after: After, seconds| {
             assert_eq!(after.pause(resync), Duration::from_secs(seconds), "{after:?}");
         };
         check(quiet, 30);
-        check(After { draining: true, failed_rounds: 9 }, 2);
+        check(After { draining: true, failed_rounds: 9, ..quiet }, 2);
+        check(After { held: true, ..quiet }, 5);
         for (failed_rounds, seconds) in [(1, 5), (2, 10), (3, 20), (4, 30), (u32::MAX, 30)] {
             check(After { failed_rounds, ..quiet }, seconds);
         }
@@ -290,7 +296,7 @@ mod tests {
     fn steps_that_fail_and_change_something_each_time_are_not_tried_all_the_time() {
         let resync = Duration::from_secs(30);
         for (failed_rounds, milliseconds) in [(0, 500), (1, 1000), (4, 8000), (u32::MAX, 30_000)] {
-            let after = After { draining: false, failed_rounds };
+            let after = After { draining: false, held: false, failed_rounds };
             assert_eq!(after.apart(resync), Duration::from_millis(milliseconds));
         }
     }

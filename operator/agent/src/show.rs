@@ -55,10 +55,14 @@ pub(crate) fn inventory_table(inventory: &Inventory, holders: &Holders) -> Strin
 /// Why a card must not be touched, or is of no use, is what a person looks for.
 fn card_row(parent: &Parent) -> Row {
     let driver = parent.driver.as_deref();
-    let count = format!("{} of {} functions", parent.numvfs, parent.totalvfs);
+    let mut count = format!("{} of {} functions", parent.numvfs, parent.totalvfs);
+    if let Some(mode) = parent.eswitch.mode() {
+        count += &format!(", eswitch {mode}");
+    }
     let note = match (card::off_limits(parent), cards::attach(parent)) {
         (Some(why), _) => format!("{count}; off limits: {why}"),
         (None, (ways, Some(why))) if ways.is_empty() => format!("{count}; of no use: {why}"),
+        _ if cards::is_untested(driver) => format!("{count}; its driver is untested"),
         _ => count,
     };
     [
@@ -168,14 +172,14 @@ mod tests {
             fake.apply(&step).unwrap();
         }
         let mut inventory = fake.observed.inventory;
-        let mut ice = Fake::new().card().clone();
-        ice.address = "0000:02:00.0".parse().unwrap();
-        ice.driver = Some("ice".into());
-        ice.netdevs[0].name = "eth0".into();
-        inventory.parents.push(ice.clone());
-        ice.address = "0000:03:00.0".parse().unwrap();
-        ice.netdevs[0].traffic = vec![Traffic::DefaultRoute { table: 254 }];
-        inventory.parents.push(ice);
+        let mut other = Fake::new().card().clone();
+        other.address = "0000:02:00.0".parse().unwrap();
+        other.driver = Some("i40e".into());
+        other.netdevs[0].name = "eth0".into();
+        inventory.parents.push(other.clone());
+        other.address = "0000:03:00.0".parse().unwrap();
+        other.netdevs[0].traffic = vec![Traffic::DefaultRoute { table: 254 }];
+        inventory.parents.push(other);
         inventory
     }
 
@@ -202,8 +206,8 @@ mod tests {
             lines[3].split_whitespace().collect::<Vec<_>>(),
             ["1", "0000:01:00.2", "virtio-pci", "-", "eth7"]
         );
-        let useless = "0 of 4 functions; of no use: what to do with functions of driver ice is \
-                       not known, only of virtio-pci, igb";
+        let useless = "0 of 4 functions; of no use: what to do with functions of driver i40e is \
+                       not known, only of virtio-pci, igb, mlx5_core, ice, bnxt_en";
         assert!(lines[4].ends_with(useless), "{table}");
         let off = "0 of 4 functions; off limits: 0000:03:00.0 (eth0) carries the default route";
         assert!(lines[5].ends_with(off), "{table}");
@@ -222,6 +226,14 @@ mod tests {
         assert!(lines[2].ends_with("eth7"), "{table}");
         let note = "in use: process 7 has it open; rates 0 to 500 Mbit/s, trust on";
         assert!(lines[3].ends_with(note), "{table}");
+    }
+
+    #[test]
+    fn the_mode_of_an_eswitch_and_an_untested_driver_are_told() {
+        let inventory = Fake::with_eswitch("mlx5_core").observed.inventory;
+        let table = inventory_table(&inventory, &Holders::new());
+        let note = "0 of 4 functions, eswitch legacy; its driver is untested\n";
+        assert!(table.ends_with(note), "{table}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use ringway_api::node_devices::{
     DegradedParent, FunctionStatus, Identity, NodeDevicesStatus, ParentStatus, StepStatus, Summary,
 };
 use ringway_kernel::Error;
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::inventory::Parent as Found;
 
 use crate::cards;
@@ -119,6 +120,7 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
             .cloned()
             .collect(),
         mtu: first.map(|n| n.mtu),
+        eswitch: found.eswitch.mode().map(eswitch),
         numa_node: found.numa,
         max_functions: Some(found.totalvfs),
         function_count: found.numvfs,
@@ -126,6 +128,13 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
         attach_reason,
         off_limits: card::off_limits(found),
         functions: merge(functions),
+    }
+}
+
+fn eswitch(mode: EswitchMode) -> ringway_api::device_policy::EswitchMode {
+    match mode {
+        EswitchMode::Legacy => ringway_api::device_policy::EswitchMode::Legacy,
+        EswitchMode::Switchdev => ringway_api::device_policy::EswitchMode::Switchdev,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::link::VfSetting;
 use ringway_kernel::mac::Mac;
 use ringway_kernel::pci;
@@ -67,6 +68,18 @@ pub enum Step {
         /// How many.
         count: u16,
     },
+    /// Set the mode of a PF's eswitch.
+    SetEswitchMode {
+        /// The PF.
+        pf: pci::Address,
+        /// The mode.
+        mode: EswitchMode,
+    },
+    /// Take over a vDPA device that somebody else made: a matter of our record alone.
+    AdoptVdpa {
+        /// The device's name.
+        name: String,
+    },
     /// Say whether the vDPA bus binds new devices to whichever driver came first.
     SetVdpaAutoprobe {
         /// Whether.
@@ -82,7 +95,8 @@ pub enum Step {
         /// The device's name.
         name: String,
     },
-    /// Let a function's driver go of it, so that the next one reads its address anew.
+    /// Let a function's driver go of it, and tie it to none (`driver_override`): the eswitch changes, or
+    /// the next driver is to read another address.
     UnbindFunction {
         /// The function.
         function: Function,
@@ -181,6 +195,8 @@ impl Step {
             Self::LowerUplink { .. } => "lower_uplink",
             Self::SetFunctionAutoprobe { .. } => "set_function_autoprobe",
             Self::SetFunctionCount { .. } => "set_function_count",
+            Self::SetEswitchMode { .. } => "set_eswitch_mode",
+            Self::AdoptVdpa { .. } => "adopt_vdpa",
             Self::SetVdpaAutoprobe { .. } => "set_vdpa_autoprobe",
             Self::UnbindVdpa { .. } => "unbind_vdpa",
             Self::DeleteVdpa { .. } => "delete_vdpa",
@@ -220,6 +236,8 @@ impl fmt::Display for Step {
             Self::SetFunctionCount { count, .. } => {
                 write!(f, "set the number of functions to {count}")
             }
+            Self::SetEswitchMode { mode, .. } => write!(f, "set the eswitch's mode to {mode}"),
+            Self::AdoptVdpa { name } => write!(f, "take over vDPA device {name} as it is"),
             Self::SetVdpaAutoprobe { on: false } => {
                 f.write_str("keep drivers off new vDPA devices")
             }
@@ -228,9 +246,7 @@ impl fmt::Display for Step {
             }
             Self::UnbindVdpa { name } => write!(f, "unbind vDPA device {name}"),
             Self::DeleteVdpa { name } => write!(f, "delete vDPA device {name}"),
-            Self::UnbindFunction { function } => {
-                write!(f, "unbind {function}: its driver is to read its MAC anew")
-            }
+            Self::UnbindFunction { function } => write!(f, "unbind {function} from its driver"),
             Self::SetVfSettings { function, settings, .. } => {
                 let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
                 write!(f, "set {} of {function}", settings.join(", "))

@@ -24,7 +24,7 @@ use tracing::debug;
 use crate::node::Observed;
 use crate::plan::Attach;
 use crate::step::{Function, simulated_name};
-use crate::wanted::{Parent, ParentName, Wanted};
+use crate::wanted::{Maker, Parent, ParentName, Wanted};
 
 const HEAD: &str =
     "# Written by ringway-agent: these functions are for pods and virtual machines\n";
@@ -40,7 +40,9 @@ pub fn rules(wanted: &Wanted, observed: &Observed, offered: Option<&Pools>) -> O
     for parent in &wanted.parents {
         for pool in &parent.pools {
             let names = pool.range.clone().filter_map(|index| name(parent, index, observed));
-            if pool.attach == Attach::Host { hosts.extend(names) } else { ours.extend(names) }
+            // what others shape is theirs to keep managers off
+            let left = pool.attach == Attach::Host || parent.maker == Maker::Others;
+            if left { hosts.extend(names) } else { ours.extend(names) }
         }
     }
     // the interface of a vDPA device hangs below its function, or below the simulated device

@@ -5,8 +5,9 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{Allocation, Attach, VdpaSettings};
+use ringway_api::device_policy::{Allocation, Attach, Ownership, VdpaSettings};
 use ringway_api::node_devices::{Identity, NodeDevicesSpec, ParentSpec, PoolSpec};
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
 use ringway_kernel::pci;
 use ringway_node::Resource;
@@ -44,10 +45,26 @@ pub struct Parent {
     pub identity: Option<CardIdentity>,
     /// The uplink's MTU in bytes, if it shall be set.
     pub mtu: Option<u32>,
+    /// The mode of its eswitch, if it shall be set.
+    pub eswitch: Option<EswitchMode>,
+    /// Who makes its functions and what is on them.
+    pub maker: Maker,
     /// How many functions.
     pub count: u16,
     /// Which of them serve what.
     pub pools: Vec<Pool>,
+}
+
+/// Who makes a parent's functions and what is on them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Maker {
+    /// We do, and what others made is left alone.
+    #[default]
+    Ringway,
+    /// We do, and take over what others made if it is exactly what is wanted.
+    RingwayAdopting,
+    /// Others do: nothing is changed.
+    Others,
 }
 
 /// What a card must be.
@@ -179,9 +196,15 @@ impl Wanted {
 }
 
 impl Parent {
-    /// Whether any of its pools needs vDPA devices.
+    /// A parent of so many functions in these pools, about which nothing else is said.
+    pub fn new(name: ParentName, count: u16, pools: Vec<Pool>) -> Self {
+        let maker = Maker::default();
+        Self { name, identity: None, mtu: None, eswitch: None, maker, count, pools }
+    }
+
+    /// Whether any of its pools needs vDPA devices that we make.
     pub fn makes_vdpa(&self) -> bool {
-        self.pools.iter().any(|pool| pool.attach.by_vdpa())
+        self.maker != Maker::Others && self.pools.iter().any(|pool| pool.attach.by_vdpa())
     }
 
     /// The pool of a function.
@@ -223,13 +246,40 @@ fn check(spec: &ParentSpec) -> Result<Parent, Complaint> {
             ));
         }
     }
+    let uplink = spec.uplink.as_ref();
     Ok(Parent {
-        name: ParentName::of(&spec.name),
         identity: spec.identity.as_ref().map(identity),
-        mtu: spec.uplink.as_ref().and_then(|uplink| uplink.mtu).map(u32::from),
-        count: spec.function_count,
-        pools,
+        mtu: uplink.and_then(|uplink| uplink.mtu).map(u32::from),
+        eswitch: uplink.and_then(|uplink| uplink.eswitch).map(eswitch),
+        maker: maker(spec)?,
+        ..Parent::new(ParentName::of(&spec.name), spec.function_count, pools)
     })
+}
+
+/// The schema of a policy refuses the same; a file by hand has none.
+fn maker(spec: &ParentSpec) -> Result<Maker, Complaint> {
+    let external = spec.ownership == Ownership::External;
+    let too_much = [("uplink", spec.uplink.is_some()), ("adopt", spec.adopt)];
+    if let Some((field, _)) = too_much.into_iter().find(|(_, said)| *said && external) {
+        let message = format!(
+            "policy {}: {field}: ownership External changes nothing: leave the field out",
+            spec.policy
+        );
+        return Err((Reason::Invalid, message));
+    }
+    Ok(match (spec.ownership, spec.adopt) {
+        (Ownership::External, _) => Maker::Others,
+        (Ownership::Managed, true) => Maker::RingwayAdopting,
+        (Ownership::Managed, false) => Maker::Ringway,
+    })
+}
+
+fn eswitch(mode: ringway_api::device_policy::EswitchMode) -> EswitchMode {
+    use ringway_api::device_policy::EswitchMode as Asked;
+    match mode {
+        Asked::Legacy => EswitchMode::Legacy,
+        Asked::Switchdev => EswitchMode::Switchdev,
+    }
 }
 
 fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {

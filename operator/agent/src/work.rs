@@ -1,5 +1,6 @@
 //! The part of a round that blocks: looks at the node, and makes it as wanted.
 
+use std::cell::LazyCell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -85,7 +86,15 @@ pub(crate) fn work(
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;
     draining.keep(report.plan.steps.iter());
     let pools = offer::pools(&files.node, &wanted, &report, &draining.devices(), listed);
-    let pools = pools.filter(|_| wish.is_some());
+    let mut pools = pools.filter(|_| wish.is_some());
+    if let Some((pools, view)) = pools.as_mut().zip(world.view.as_ref().ok()) {
+        let kernel = LazyCell::new(|| holders::of_kernel(&root, &report.observed.inventory));
+        offer::let_go(pools, &report, listed, |id| {
+            let id = id.as_str();
+            let known = view.allocatable.contains(id) || view.held.contains_key(id);
+            known || kernel.contains_key(id)
+        });
+    }
     if let Some(pools) = &pools {
         files.write_pools(pools.clone())?;
         files.keep_managers_off(udev::rules(&wanted, &report.observed, Some(pools)).as_deref());

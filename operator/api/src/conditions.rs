@@ -40,6 +40,8 @@ pub enum Reason {
     IdentityMismatch,
     /// Somebody else made what is there.
     Foreign,
+    /// Somebody else is to shape a function, and it is not what its pool asks for.
+    ExternallyManaged,
     /// A kernel module is missing.
     ModuleMissing,
     /// A call into the kernel does not come back.
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AsWanted,
         Self::Nothing,
         Self::NothingSelected,
@@ -72,6 +74,7 @@ impl Reason {
         Self::CarriesNodeTraffic,
         Self::IdentityMismatch,
         Self::Foreign,
+        Self::ExternallyManaged,
         Self::ModuleMissing,
         Self::CallStuck,
         Self::StepFailed,
@@ -102,6 +105,7 @@ impl Reason {
             Self::CarriesNodeTraffic => "CarriesNodeTraffic",
             Self::IdentityMismatch => "IdentityMismatch",
             Self::Foreign => "Foreign",
+            Self::ExternallyManaged => "ExternallyManaged",
             Self::ModuleMissing => "ModuleMissing",
             Self::CallStuck => "CallStuck",
             Self::StepFailed => "StepFailed",

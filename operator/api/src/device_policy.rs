@@ -43,6 +43,12 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.pools.all(p, self.pools.exists_one(q, q.name == p.name))")
         .message("pools: each needs a name of its own")
         .field_path(".pools"),
+    validation = Rule::new("self.ownership != 'External' || !has(self.uplink)")
+        .message("uplink: ownership External changes nothing on a node: leave the field out")
+        .field_path(".uplink"),
+    validation = Rule::new("self.ownership != 'External' || !self.adopt")
+        .message("adopt: ownership External takes nothing over: leave the field out")
+        .field_path(".adopt"),
 )]
 pub struct DevicePolicySpec {
     /// The nodes; none selects every node.
@@ -56,6 +62,13 @@ pub struct DevicePolicySpec {
     /// The parents: a device that any entry matches. Within an entry every key must match.
     #[schemars(length(min = 1, max = 16))]
     pub parents: Vec<ParentSelector>,
+    /// Who makes the functions: Ringway (`Managed`), or somebody else (`External`).
+    #[serde(default)]
+    pub ownership: Ownership,
+    /// Whether vDPA devices that somebody else made, and that are exactly what is wanted, are taken
+    /// over in place. Without it they are reported, and left alone.
+    #[serde(default)]
+    pub adopt: bool,
     /// Settings of the parent itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<Uplink>,
@@ -79,9 +92,10 @@ pub struct ParentSelector {
     /// Cards with SR-IOV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pci: Option<PciSelector>,
-    /// The management device of a kernel simulator: no card at all, for trying things out.
+    /// A management device without a card: `vdpasim_net`, the kernel's simulator, for trying things
+    /// out; `vduse`, whose devices are run by programs of the node, which make them before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == 'vdpasim_net'").message("simulator: only vdpasim_net is known"))]
+    #[x_kube(validation = Rule::new("self in ['vdpasim_net', 'vduse']").message("simulator: known are vdpasim_net and vduse"))]
     #[schemars(length(max = 32))]
     pub simulator: Option<String>,
 }
@@ -129,6 +143,38 @@ pub struct Uplink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 68, max = 65535))]
     pub mtu: Option<u16>,
+    /// How the card's embedded switch connects its functions; left alone if absent. A change of it
+    /// disturbs every function of the parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eswitch: Option<EswitchMode>,
+}
+
+/// How a card's embedded switch connects its functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EswitchMode {
+    /// By MAC address and VLAN, by itself.
+    Legacy,
+    /// As the host says, which has a representor of each function for that.
+    Switchdev,
+}
+
+/// Who makes the functions of a parent, and what is on them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum Ownership {
+    /// Ringway: the number of functions, their drivers, vDPA devices, and the uplink.
+    #[default]
+    Managed,
+    /// Somebody else: functions that are already what their pool asks for are offered, and nothing
+    /// on the node is changed.
+    External,
+}
+
+impl Ownership {
+    /// Whether it is Ringway's.
+    pub fn is_managed(&self) -> bool {
+        *self == Self::Managed
+    }
 }
 
 /// A range of functions that serves one resource in one way.

@@ -5,7 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::device_policy::{Allocation, Attach, Defaults, Range, Uplink, VdpaSettings};
+use crate::device_policy::{
+    Allocation, Attach, Defaults, EswitchMode, Ownership, Range, Uplink, VdpaSettings,
+};
 
 /// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
 /// what the chart has put on the host goes. Set when the chart is removed.
@@ -69,6 +71,12 @@ pub struct ParentSpec {
     /// The policy that asks for it.
     #[schemars(length(max = 253))]
     pub policy: String,
+    /// Who makes its functions.
+    #[serde(default, skip_serializing_if = "Ownership::is_managed")]
+    pub ownership: Ownership,
+    /// Whether somebody else's vDPA devices that are exactly what is wanted are taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
     /// Settings of the parent itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<Uplink>,
@@ -184,6 +192,9 @@ pub struct ParentStatus {
     /// Maximum transmission unit of its first interface in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// The mode of its embedded switch; absent where it has none that can be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eswitch: Option<EswitchMode>,
     /// The NUMA node, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numa_node: Option<u32>,

@@ -57,6 +57,8 @@ fn rules_have_messages_that_name_the_field() {
         "defaults.mtu: only with attach netdev",
         "vlan: qos and protocol are those of a tag",
         "minRate: must not be more than maxRate",
+        "uplink: ownership External changes nothing on a node",
+        "adopt: ownership External takes nothing over",
     ] {
         assert!(text.contains(message), "{message}");
     }

@@ -72,6 +72,7 @@ pub fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
 #[cfg(test)]
 mod tests {
     use ringway_api::device_policy::Attach::{self, Host, Netdev, Vfio, VhostVdpa, VirtioVdpa};
+    use ringway_api::device_policy::Ownership;
 
     use super::*;
 
@@ -89,6 +90,8 @@ mod tests {
             node_selector: None,
             priority: 0,
             parents: Vec::new(),
+            ownership: Ownership::Managed,
+            adopt: false,
             uplink: None,
             function_count: count,
             pools: pools.iter().enumerate().map(pool).collect(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{DevicePolicy, DevicePolicySpec, Pool};
+use ringway_api::device_policy::{DevicePolicy, DevicePolicySpec, Ownership, Pool};
 use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, ParentSpec, ParentStatus, PoolSpec};
 
 use crate::finding::{Finding, count};
@@ -244,7 +244,9 @@ fn admit(
 /// Whether a parent can be what a policy asks for.
 fn check(spec: &DevicePolicySpec, parent: &ParentStatus) -> Result<(), Complaint> {
     let name = &parent.name;
-    if let Some(why) = &parent.off_limits {
+    // what somebody else made of a card is used, and the card itself is not touched
+    let untouched = spec.ownership == Ownership::External;
+    if let Some(why) = parent.off_limits.as_ref().filter(|_| !untouched) {
         return Err((Reason::CarriesNodeTraffic, format!("{name}: must not be touched: {why}")));
     }
     if let Some(most) = parent.max_functions.filter(|most| *most < spec.function_count) {
@@ -281,6 +283,8 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         name: name.to_owned(),
         identity: status.and_then(|status| status.identity.clone()),
         policy: claimant.name.to_owned(),
+        ownership: spec.ownership,
+        adopt: spec.adopt,
         uplink: spec.uplink.clone(),
         function_count: spec.function_count,
         pools: spec.pools.iter().map(pool).collect(),

@@ -3,9 +3,11 @@
 set -eu
 depmod "$(ls /lib/modules)"
 systemctl enable systemd-networkd ssh
-# nothing that wakes up by itself, and no libvirt daemon but those that pods start
+# nothing that wakes up by itself, no libvirt daemon but those that pods start, and no second manager
+# of the network but when a test wants one
 for unit in apt-daily.timer apt-daily-upgrade.timer man-db.timer e2scrub_all.timer fstrim.timer \
     dpkg-db-backup.timer systemd-networkd-wait-online.service e2scrub_reap.service \
+    NetworkManager.service NetworkManager-wait-online.service NetworkManager-dispatcher.service \
     libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket \
     libvirt-guests.service virtlogd.service virtlogd.socket virtlockd.socket; do
     systemctl disable "$unit" || true

@@ -23,7 +23,7 @@ fn wanted() -> Wanted {
         defaults: Defaults::default(),
         allocation: None,
     };
-    let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+    let parent = Parent::new(name, 2, vec![pool]);
     Wanted { parents: vec![parent], refusals: vec![] }
 }
 

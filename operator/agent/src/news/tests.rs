@@ -30,7 +30,7 @@ impl World {
             allocation: None,
         };
         let name = ParentName::Pci(pf());
-        let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+        let parent = Parent::new(name, 2, vec![pool]);
         Self {
             fake: Fake::new(),
             wanted: Wanted { parents: vec![parent], refusals: vec![] },

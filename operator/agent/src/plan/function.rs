@@ -8,13 +8,14 @@ use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::{Netdev, Traffic, VdpaDevice, VirtualFunction};
 use ringway_kernel::link::VfSetting;
 use ringway_kernel::mac::Mac;
+use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 
 use super::rest::{self, Rest};
-use super::{Attach, Plan, Planned};
+use super::{Attach, Plan, Planned, adopt};
 use crate::before::{Before, FunctionBefore};
 use crate::cards::{self, Card};
-use crate::step::{Function, Step};
+use crate::step::{Function, Step, simulated_name, vdpa_name};
 use crate::wanted::{Pool, Settings};
 
 /// A function as it will be when the steps before its own are done.
@@ -35,6 +36,8 @@ pub(super) struct Site<'a> {
     pub(super) mac: Option<Mac>,
     /// What its settings at rest are planned by; simulated devices have none.
     pub(super) rest: Option<Rest<'a>>,
+    /// Whether what others made there is taken over.
+    pub(super) adopt: bool,
 }
 
 impl<'a> Site<'a> {
@@ -42,8 +45,16 @@ impl<'a> Site<'a> {
         self.existing.and_then(|function| function.driver.as_deref())
     }
 
+    /// What we call the vDPA device that we make there, once it can be told.
+    fn name(&self) -> Option<String> {
+        match &self.function {
+            Function::Vf { .. } => self.existing.map(|function| vdpa_name(function.address)),
+            Function::Simulated { simulator, index } => Some(simulated_name(simulator, *index)),
+        }
+    }
+
     /// An interface by which the node's own traffic goes.
-    fn of_the_node(&self) -> Option<&'a Netdev> {
+    pub(super) fn of_the_node(&self) -> Option<&'a Netdev> {
         let own = self.existing.map_or(&[][..], |function| &function.netdevs);
         let all = own.iter().chain(self.vdpa.iter().flat_map(|device| &device.netdevs));
         all.into_iter().find(|netdev| !netdev.traffic.is_empty())
@@ -54,15 +65,10 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
     let (parent, index) = (site.function.parent(), site.function.index());
     let foreign = |device: &&VdpaDevice| !before.vdpa.contains(&device.name);
     if let Some(foreign) = site.vdpa.iter().find(foreign) {
-        if pool.is_some() {
-            let message = format!(
-                "{}: its vDPA device {} was not made by Ringway and is left alone: delete it to \
-                 let the function be used",
-                site.function, foreign.name,
-            );
-            plan.refuse_function(&parent, index, Reason::Foreign, message);
-        }
-        return;
+        return match pool {
+            Some(pool) => adopt::plan(plan, site, pool, foreign),
+            None => adopt::unwanted(plan, site, foreign),
+        };
     }
     let attach = pool.map(|pool| pool.attach);
     let no_vfio = site.existing.filter(|_| attach == Some(Attach::Vfio));
@@ -71,7 +77,12 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
         return plan.refuse_function(&parent, index, Reason::AttachUnsupported, message);
     }
     let (settings, complaint) = rest::settings(site, pool);
-    let steps = steps(site, pool, &settings);
+    let adopted = pool.is_none() && site.vdpa.iter().any(|v| before.is_adopted(&v.name));
+    let steps = match adopted {
+        // left as it was found, and with it the driver that it is on
+        true => Vec::from_iter(rest::set(site, &settings)),
+        false => steps(site, pool, &settings),
+    };
     if let Some(netdev) = site.of_the_node() {
         // what the host keeps is there for the node's traffic; and an interface that came back from a
         // pod this instant, so that netlink did not have it yet, is not to be touched, but no worse
@@ -109,16 +120,18 @@ fn idle(site: &Site<'_>) -> bool {
         && site.vdpa.iter().all(|device| device.driver.is_none())
 }
 
-fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<Step> {
+/// What makes a function what its pool asks for, with what is to be set of it.
+pub(super) fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<Step> {
     let mut steps = Vec::new();
     let function = || site.function.clone();
     let mut device = site.vdpa.first();
-    if let Some(existing) = device {
-        let keep = pool.is_some_and(|p| p.attach.by_vdpa() && fits(existing, &p.settings));
-        if !keep {
-            take_down(existing, |step| steps.push(step));
-            device = None;
-        }
+    let unbinds = rest::unbinds(site, settings);
+    let keeps = |device: &VdpaDevice| pool.is_some_and(|pool| keeps(site, device, pool));
+    // with its function's driver a device would go as it is, bound or not
+    let goes = |device: &&VdpaDevice| unbinds || !keeps(device);
+    if let Some(existing) = device.filter(goes) {
+        take_down(existing, |step| steps.push(step));
+        device = None;
     }
     let Some(pool) = pool else {
         let back = site.before.filter(|before| before.driver != site.driver());
@@ -136,10 +149,8 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<St
     let needed = site.card.and_then(|card| card.function_driver(pool.attach));
     let needed = needed.filter(|_| device.is_none());
     let stays = needed.is_some_and(|needed| Some(needed.name) == site.driver());
-    let set = rest::steps(site, settings);
-    let unbound = set.iter().any(|step| matches!(step, Step::UnbindFunction { .. }));
-    steps.extend(set);
-    if let Some(driver) = needed.filter(|_| unbound || !stays) {
+    steps.extend(rest::steps(site, settings));
+    if let Some(driver) = needed.filter(|_| unbinds || !stays) {
         steps.push(Step::BindFunction { function: function(), driver });
     } else {
         steps.extend(rest::interface(site, Some(pool)));
@@ -153,6 +164,15 @@ fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]) -> Vec<St
         steps.push(Step::BindVdpa { function: function(), driver });
     }
     steps
+}
+
+/// Whether a vDPA device stays, if need be with another driver. One that was taken over under a name
+/// of somebody else's stays for as long as it is as wanted, and then is made anew under ours.
+fn keeps(site: &Site<'_>, device: &VdpaDevice, pool: &Pool) -> bool {
+    let served = |driver: Driver| device.driver.as_deref() == Some(driver.name());
+    let as_wanted = cards::bus_driver(pool.attach).is_some_and(served);
+    let ours = site.name().is_none_or(|name| name == device.name);
+    pool.attach.by_vdpa() && fits(device, &pool.settings) && (ours || as_wanted)
 }
 
 /// Unbind, then delete: a deletion that has to wait for a user holds up the whole node.

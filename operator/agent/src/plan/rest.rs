@@ -4,14 +4,16 @@
 
 use ringway_api::conditions::Reason;
 use ringway_kernel::Mac;
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::inventory::{Netdev, Traffic, VirtualFunction};
 use ringway_kernel::link::{Vf, VfSetting};
 
 use super::Attach;
+use super::card::Complaint;
 use super::function::Site;
 use crate::attachments::Attached;
 use crate::before::ParentBefore;
-use crate::cards::{self, VfSettable};
+use crate::cards::{self, Ability, VfSettable};
 use crate::step::{Function, Step};
 use crate::wanted::{Defaults, Pool};
 
@@ -21,6 +23,8 @@ pub(super) struct Rest<'a> {
     pub(super) uplink: Option<&'a Netdev>,
     /// What the PF's driver can set.
     pub(super) settable: Option<&'static VfSettable>,
+    /// The mode that the eswitch has by then.
+    pub(super) mode: Option<EswitchMode>,
     /// What was set before we first changed it.
     pub(super) settings: Vec<VfSetting>,
     /// The MTU of its interface before we first changed it.
@@ -59,9 +63,6 @@ impl Was<'_> {
     }
 }
 
-/// Why something is not set.
-type Complaint = (Reason, String);
-
 /// What the PF's driver is to be told, in this order; and why it is not told more.
 pub(super) fn settings(
     site: &Site<'_>,
@@ -75,6 +76,42 @@ pub(super) fn settings(
         // what a new function is set to is seen once it is there
         return (defaults.settings(rest.stable, &Vf::default()), None);
     };
+    let mut targets = differing(rest, existing, defaults);
+    if targets.is_empty() || is_attached(rest, existing).unwrap_or_default() {
+        return nothing;
+    }
+    if let Err(complaint) = rest.may_set(&site.function, existing, &targets) {
+        return (Vec::new(), Some(complaint));
+    }
+    let function = &site.function;
+    let cannot = |target: &VfSetting| {
+        let why = rest.not_now(*target)?;
+        Some((Reason::SettingsUnsupported, format!("{function}: {target}: cannot be set: {why}")))
+    };
+    let complaint = targets.iter().find_map(cannot);
+    targets.retain(|target| cannot(target).is_none());
+    (targets, complaint)
+}
+
+/// What others would have to set; or why it cannot be seen what they have.
+pub(super) fn compared(site: &Site<'_>, pool: &Pool) -> Result<Vec<VfSetting>, Complaint> {
+    let (Some(rest), Some(existing)) = (&site.rest, site.existing) else { return Ok(Vec::new()) };
+    let targets = differing(rest, existing, &pool.defaults);
+    if targets.is_empty() || is_attached(rest, existing).unwrap_or_default() {
+        return Ok(Vec::new());
+    }
+    match rest.unseen(existing, &targets) {
+        None => Ok(targets),
+        Some((reason, why)) => {
+            let words = words(&targets);
+            Err((reason, format!("{}: {words}: cannot be compared: {why}", site.function)))
+        }
+    }
+}
+
+/// What is not as it shall be, or not known to be: what the pool asks for, and of the rest what was
+/// before.
+fn differing(rest: &Rest<'_>, existing: &VirtualFunction, defaults: &Defaults) -> Vec<VfSetting> {
     let now = existing.settings.unwrap_or_default();
     let mut targets = defaults.settings(rest.stable, &now);
     for was in &rest.settings {
@@ -83,15 +120,11 @@ pub(super) fn settings(
         }
     }
     targets.retain(|target| existing.settings.is_none() || now.now(*target) != Some(*target));
-    if targets.is_empty() || is_attached(rest, existing).unwrap_or_default() {
-        return nothing;
-    }
-    if let Err(complaint) = rest.may_set(&site.function, existing, &targets) {
-        return (Vec::new(), Some(complaint));
-    }
-    let complaint = rest.no_rates(&site.function, &targets);
-    targets.retain(|target| complaint.is_none() || !matches!(target, VfSetting::Rate(_)));
-    (targets, complaint)
+    targets
+}
+
+fn words(settings: &[VfSetting]) -> String {
+    settings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the CNI plugin has the function; `None` if that cannot be known.
@@ -108,14 +141,25 @@ impl Rest<'_> {
         existing: &VirtualFunction,
         targets: &[VfSetting],
     ) -> Result<(), Complaint> {
-        let words = targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        if let Err(why) = self.attached {
-            let message = format!("{function}: {words}: whether a pod has it is not known: {why}");
-            return Err((Reason::HoldersUnknown, message));
+        let words = words(targets);
+        match self.unseen(existing, targets) {
+            None => Ok(()),
+            Some((Reason::HoldersUnknown, why)) => {
+                Err((Reason::HoldersUnknown, format!("{function}: {words}: {why}")))
+            }
+            Some((reason, why)) => {
+                Err((reason, format!("{function}: {words}: cannot be set: {why}")))
+            }
         }
-        let unsupported = |why: String| {
-            Err((Reason::SettingsUnsupported, format!("{function}: {words}: cannot be set: {why}")))
-        };
+    }
+
+    /// Why it cannot be seen whether they are set, or whether that is anybody's doing.
+    fn unseen(&self, existing: &VirtualFunction, targets: &[VfSetting]) -> Option<Complaint> {
+        if let Err(why) = self.attached {
+            let why = format!("whether a pod has it is not known: {why}");
+            return Some((Reason::HoldersUnknown, why));
+        }
+        let unsupported = |why: String| Some((Reason::SettingsUnsupported, why));
         if self.uplink.is_none_or(|uplink| uplink.index.is_none()) {
             return unsupported("its card's interface is in another network namespace".to_owned());
         }
@@ -123,39 +167,50 @@ impl Rest<'_> {
         let Some(now) = existing.settings else {
             return unsupported(format!("driver {driver} does not tell what is set"));
         };
-        if let Some(untold) = targets.iter().find(|target| now.now(**target).is_none()) {
-            return unsupported(format!("driver {driver} does not tell what is set of {untold}"));
-        }
-        Ok(())
+        let untold = targets.iter().find(|target| now.now(**target).is_none())?;
+        unsupported(format!("driver {driver} does not tell what is set of {untold}"))
     }
 
-    /// Why rates among the targets cannot be set now.
-    fn no_rates(&self, function: &Function, targets: &[VfSetting]) -> Option<Complaint> {
-        let rate = targets.iter().find(|target| matches!(target, VfSetting::Rate(_)))?;
-        let settable = self.settable.filter(|settable| settable.rates_by_carrier)?;
-        let uplink = self.uplink.filter(|uplink| !uplink.carrier)?;
-        let message = format!(
-            "{function}: {rate}: cannot be set: driver {} takes rates only while {} has a carrier, \
-             and it has none",
-            settable.driver, uplink.name,
-        );
-        Some((Reason::SettingsUnsupported, message))
+    /// Why the driver does not take a setting as things are.
+    fn not_now(&self, target: VfSetting) -> Option<String> {
+        let settable = self.settable?;
+        let driver = settable.driver;
+        if let Some((source, mode)) =
+            settable.refuses(Ability::of(target), self.mode).zip(self.mode)
+        {
+            return Some(format!("driver {driver} does not in eswitch mode {mode} ({source})"));
+        }
+        let uplink = self.uplink.filter(|uplink| !uplink.carrier && settable.rates_by_carrier)?;
+        matches!(target, VfSetting::Rate(_)).then(|| {
+            format!(
+                "driver {driver} takes rates only while {} has a carrier, and it has none",
+                uplink.name
+            )
+        })
     }
 }
 
-/// The step that sets them. A network driver reads the address once, as it takes the function, and
-/// may tell the PF's of its own as it goes: with another address it goes first.
+/// The steps that set them.
 pub(super) fn steps(site: &Site<'_>, settings: &[VfSetting]) -> Vec<Step> {
-    let link = site.rest.as_ref().and_then(|rest| rest.uplink).and_then(|uplink| uplink.index);
-    let Some(link) = link.filter(|_| !settings.is_empty()) else { return Vec::new() };
-    let function = || site.function.clone();
-    let mut steps = Vec::new();
+    let set = set(site, settings);
+    let first = unbinds(site, settings).then(|| site.function.clone());
+    let unbind = first.map(|function| Step::UnbindFunction { function });
+    unbind.into_iter().chain(set).collect()
+}
+
+/// The step that sets them and nothing else: a new address is read by the function's driver when it
+/// takes the function the next time.
+pub(super) fn set(site: &Site<'_>, settings: &[VfSetting]) -> Option<Step> {
+    let link = site.rest.as_ref()?.uplink?.index.filter(|_| !settings.is_empty())?;
+    let (function, settings) = (site.function.clone(), settings.to_vec());
+    Some(Step::SetVfSettings { function, link, settings })
+}
+
+/// Whether the function's driver is to let go of it first. A network driver reads the address once,
+/// as it takes the function, and may tell the PF's of its own as it goes.
+pub(super) fn unbinds(site: &Site<'_>, settings: &[VfSetting]) -> bool {
     let new_mac = settings.iter().any(|setting| matches!(setting, VfSetting::Mac(_)));
-    if new_mac && has_interface(site) {
-        steps.push(Step::UnbindFunction { function: function() });
-    }
-    steps.push(Step::SetVfSettings { function: function(), link, settings: settings.to_vec() });
-    steps
+    new_mac && has_interface(site) && set(site, settings).is_some()
 }
 
 /// Whether a network driver has made an interface of the function, be it elsewhere.

@@ -3,12 +3,13 @@
 use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaDevice;
 
-use super::{Attach, Plan, Planned, function, mac};
+use super::card::Complaint;
+use super::{Attach, Plan, Planned, external, function, mac};
 use crate::before::Before;
-use crate::cards;
+use crate::cards::{self, Simulator};
 use crate::node::Observed;
 use crate::step::{Function, simulated_name};
-use crate::wanted::{Parent, ParentName, Pool};
+use crate::wanted::{Given, Maker, Parent, ParentName, Pool};
 
 pub(super) fn plan(
     plan: &mut Plan,
@@ -18,36 +19,20 @@ pub(super) fn plan(
     observed: &Observed,
     before: &Before,
 ) {
-    let Some((_, module)) = cards::SIMULATORS.into_iter().find(|(name, _)| *name == simulator)
-    else {
-        let known = cards::SIMULATORS.map(|(name, _)| name).join(", ");
-        let message = format!("{simulator}: no such simulator is known; known is {known}");
+    let Some(known) = cards::SIMULATORS.into_iter().find(|known| known.name == simulator) else {
+        let all = cards::SIMULATORS.map(|known| known.name).join(", ");
+        let message = format!("{simulator}: no such simulator is known; known are {all}");
         return plan.refuse(&parent.name, Reason::Invalid, message);
     };
-    for pool in &parent.pools {
-        if !cards::SIMULATED.contains(&pool.attach) {
-            let (attach, why) = (pool.attach.as_str(), cards::NO_FUNCTION);
-            let can = cards::SIMULATED.map(Attach::as_str).join(", ");
-            let message = format!(
-                "{simulator}: pool {}: attach {attach}: it can do {can} ({why})",
-                pool.name
-            );
-            return plan.refuse(&parent.name, Reason::AttachUnsupported, message);
-        }
-        if let Some(pairs) = pool.settings.queue_pairs.filter(|_| !cards::SIMULATOR.queue_pairs) {
-            let message = format!(
-                "{simulator}: pool {}: vdpa.queuePairs {pairs}: the simulator cannot set it: \
-                 leave the field out",
-                pool.name,
-            );
-            return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
-        }
+    if let Err((reason, message)) = parent.pools.iter().try_for_each(|pool| check_pool(known, pool))
+    {
+        return plan.refuse(&parent.name, reason, message);
     }
-    if let Some(message) = parent.pools.iter().find_map(|pool| no_defaults(simulator, pool)) {
-        return plan.refuse(&parent.name, Reason::SettingsUnsupported, message);
+    let others = parent.maker == Maker::Others;
+    if !others {
+        plan.ground(parent, |attach| cards::vdpa_modules(known.module, attach), observed);
+        remove(plan, simulator, u32::from(parent.count), observed, before);
     }
-    plan.ground(parent, |attach| cards::vdpa_modules(module, attach), observed);
-    remove(plan, simulator, u32::from(parent.count), observed, before);
     for index in 0..u32::from(parent.count) {
         let name = simulated_name(simulator, index);
         let existing = devices(simulator, observed).iter().find(|device| device.name == name);
@@ -58,21 +43,55 @@ pub(super) fn plan(
             existing: None,
             before: None,
             vdpa: existing.map_or(&[], std::slice::from_ref),
-            mac: Some(mac::stable(node, &name)),
+            mac: known.settable.mac.then(|| mac::stable(node, &name)),
             rest: None,
+            adopt: parent.maker == Maker::RingwayAdopting,
         };
-        function::plan(plan, &site, parent.pool(index), before);
+        match (others, parent.pool(index), existing) {
+            (false, pool, _) => function::plan(plan, &site, pool, before),
+            (true, Some(pool), Some(_)) => external::device(plan, &site, pool),
+            (true, Some(_), None) => {
+                external::missing(plan, &site, &format!("no vDPA device is called {name}"));
+            }
+            (true, None, _) => {}
+        }
     }
 }
 
-/// Why a simulated device cannot be set to what its pool asks for.
-fn no_defaults(simulator: &str, pool: &Pool) -> Option<String> {
-    let given = pool.defaults.given().into_iter().next()?;
-    let (name, field, value) = (&pool.name, given.field, given.value);
-    Some(format!(
-        "{simulator}: pool {name}: defaults.{field} {value}: a simulated device has no PF that could \
-         set it: leave defaults out",
-    ))
+/// Whether a simulator's devices can be what a pool asks for.
+fn check_pool(known: Simulator, pool: &Pool) -> Result<(), Complaint> {
+    let (Pool { name, defaults, .. }, simulator) = (pool, known.name);
+    if !cards::SIMULATED.contains(&pool.attach) {
+        let (attach, why) = (pool.attach.as_str(), cards::NO_FUNCTION);
+        let can = cards::SIMULATED.map(Attach::as_str).join(", ");
+        let message = format!("{simulator}: pool {name}: attach {attach}: it can do {can} ({why})");
+        return Err((Reason::AttachUnsupported, message));
+    }
+    let unable = |message| Err((Reason::SettingsUnsupported, message));
+    if let Some((field, value)) = not_settable(known, pool) {
+        return unable(format!(
+            "{simulator}: pool {name}: {field} {value}: it cannot set that when it makes a vDPA \
+             device: leave the field out",
+        ));
+    }
+    match defaults.given().first() {
+        None => Ok(()),
+        Some(Given { field, value, .. }) => unable(format!(
+            "{simulator}: pool {name}: defaults.{field} {value}: a simulated device has no PF that \
+             could set it: leave defaults out",
+        )),
+    }
+}
+
+/// A setting that a device cannot be given when it is made.
+fn not_settable(known: Simulator, pool: &Pool) -> Option<(&'static str, u16)> {
+    let (settings, settable) = (&pool.settings, known.settable);
+    let given = [
+        ("vdpa.mtu", settings.mtu, settable.mtu),
+        ("vdpa.queuePairs", settings.queue_pairs, settable.queue_pairs),
+    ];
+    let unable = given.into_iter().filter(|(_, _, able)| !able);
+    unable.into_iter().find_map(|(field, value, _)| Some((field, value?)))
 }
 
 /// Removes our devices of a simulator from an index on.
@@ -85,7 +104,8 @@ pub(super) fn remove(
 ) {
     let kept = |name: &str| (0..from).any(|index| name == simulated_name(simulator, index));
     for device in devices(simulator, observed) {
-        if !before.vdpa.contains(&device.name) || kept(&device.name) {
+        let ours = before.vdpa.contains(&device.name) && !before.is_adopted(&device.name);
+        if !ours || kept(&device.name) {
             continue;
         }
         function::take_down(device, |step| {
@@ -99,7 +119,8 @@ pub(super) fn remove(
     }
 }
 
-fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
+/// The vDPA devices of a simulator, whoever made them.
+pub(crate) fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
     let found = observed
         .inventory
         .simulators

@@ -14,6 +14,9 @@ use crate::wanted::{Defaults, Pool, Settings};
 mod any;
 mod defaults;
 mod drift;
+mod eswitch;
+mod ownership;
+mod together;
 mod world;
 
 fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
@@ -31,7 +34,7 @@ fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Poo
 
 fn card(count: u16, pools: Vec<Pool>) -> Wanted {
     let name = ParentName::Pci(pf());
-    let parent = Parent { name, identity: None, mtu: None, count, pools };
+    let parent = Parent::new(name, count, pools);
     Wanted { parents: vec![parent], refusals: vec![] }
 }
 
@@ -184,10 +187,10 @@ fn what_must_not_be_touched_is_refused_in_words() {
              devices of driver igb)",
         ),
         (
-            |fake| fake.card().driver = Some("ice".into()),
+            |fake| fake.card().driver = Some("i40e".into()),
             card(1, vec![pool("nets", 0..=0, Attach::Netdev)]),
             Reason::AttachUnsupported,
-            "driver ice",
+            "driver i40e",
         ),
         (
             |fake| fake.card().iommu_group = None,
@@ -249,7 +252,7 @@ fn a_simulator_gets_devices_and_loses_them() {
     let wanted = |count: u16| {
         let range = 0..=u32::from(count) - 1;
         let pools = vec![pool("sims", range, Attach::VhostVdpa)];
-        let parent = Parent { name: name.clone(), identity: None, mtu: None, count, pools };
+        let parent = Parent::new(name.clone(), count, pools);
         Wanted { parents: vec![parent], refusals: vec![] }
     };
     converge(&wanted(3), &mut fake, &mut before);
@@ -409,7 +412,7 @@ fn any_card_is_put_back_to_what_it_was() {
         (netdev.up, netdev.mtu) = (random.bool(), random.u32(1300..=1500));
         let (at_first, overrides) = (fake.observed.inventory.clone(), fake.overrides.clone());
         for _ in 0..random.usize(1..4) {
-            let mut wanted = any::any(&mut random);
+            let mut wanted = any::any(&mut random, world::First::Virtio);
             wanted.parents.iter_mut().for_each(|parent| parent.mtu = Some(9000));
             converge(&wanted, &mut fake, &mut before);
         }
@@ -562,7 +565,7 @@ fn an_interface_of_the_nodes_is_left_to_it() {
 fn a_simulator_has_no_functions_to_attach() {
     let name = ParentName::Simulator("vdpasim_net".into());
     let pools = vec![pool("a", 0..=0, Attach::Vfio)];
-    let parent = Parent { name, identity: None, mtu: None, count: 1, pools };
+    let parent = Parent::new(name, 1, pools);
     let plan = plan_of(
         &Wanted { parents: vec![parent], refusals: vec![] },
         &Fake::new(),

@@ -99,13 +99,7 @@ impl Carved {
         };
         let pools =
             vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=3, Attach::VirtioVdpa)];
-        let parent = Parent {
-            name: ParentName::Pci(pf()),
-            identity: None,
-            mtu: Some(1400),
-            count: 4,
-            pools,
-        };
+        let parent = Parent { mtu: Some(1400), ..Parent::new(ParentName::Pci(pf()), 4, pools) };
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
         Self { at_first, ..Self::of(dir, tree, fake, &wanted) }
     }
@@ -227,7 +221,7 @@ fn what_functions_are_set_to_is_put_back() {
         allocation: None,
     };
     let name = ParentName::Pci(pf());
-    let parent = Parent { name, identity: None, mtu: None, count: 2, pools: vec![pool] };
+    let parent = Parent::new(name, 2, vec![pool]);
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
     let mut node = Carved::of(dir, tree, fake, &wanted);
     assert_ne!(node.fake.observed.inventory, node.at_first.inventory);

@@ -110,7 +110,7 @@ fn a_card_that_is_used_is_left_alone() {
         assert!(world.node.fake.done.is_empty());
     };
     check(|fake| fake.set_count(pf(), 1).unwrap(), "it has 1 functions");
-    check(|fake| fake.card().driver = Some("ice".into()), "driver ice is not known");
+    check(|fake| fake.card().driver = Some("nfp".into()), "driver nfp is not known");
     check(|fake| fake.observed.inventory.parents.clear(), "no card with SR-IOV");
     check(
         |fake| fake.card().netdevs[0].traffic.push(Traffic::NotSeen),

@@ -27,7 +27,7 @@ fn world_of(mut fake: Fake, attach: Attach) -> (Fake, Wanted, Report) {
         defaults: Defaults::default(),
         allocation: None,
     };
-    let parent = Parent { name, identity: None, mtu: None, count: 1, pools: vec![pool] };
+    let parent = Parent::new(name, 1, vec![pool]);
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
     let go = |_: &_, _: &_| Gate::Go(vec![]);
     let report =

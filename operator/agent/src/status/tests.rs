@@ -19,10 +19,7 @@ fn wanted() -> Wanted {
     let pools =
         vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=2, Attach::VirtioVdpa)];
     let name = ParentName::Pci(pf());
-    Wanted {
-        parents: vec![Parent { name, identity: None, mtu: None, count: 4, pools }],
-        refusals: vec![],
-    }
+    Wanted { parents: vec![Parent::new(name, 4, pools)], refusals: vec![] }
 }
 
 fn time(seconds: i64) -> Time {
@@ -108,21 +105,16 @@ fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {
     let mut fake = Fake::new();
     fake.absent = vec!["vp_vdpa"];
     let mut wanted = wanted();
-    let simulator = Parent {
-        name: ParentName::Simulator("vdpasim_net".into()),
-        identity: None,
-        mtu: None,
-        count: 1,
-        pools: vec![Pool {
-            name: "sims".into(),
-            resource: Some("ringway.dev/sims".parse().unwrap()),
-            range: 0..=0,
-            attach: Attach::VirtioVdpa,
-            settings: Settings::default(),
-            defaults: Defaults::default(),
-            allocation: None,
-        }],
+    let sims = Pool {
+        name: "sims".into(),
+        resource: Some("ringway.dev/sims".parse().unwrap()),
+        range: 0..=0,
+        attach: Attach::VirtioVdpa,
+        settings: Settings::default(),
+        defaults: Defaults::default(),
+        allocation: None,
     };
+    let simulator = Parent::new(ParentName::Simulator("vdpasim_net".into()), 1, vec![sims]);
     wanted.parents.push(simulator);
     let go = |_: &_, _: &_| Gate::Go(vec![]);
     let report =
@@ -205,4 +197,18 @@ fn each_parent_has_the_reason_of_its_own() {
     let words = "0000:01:00.0: load module vp_vdpa: ";
     assert!(status.degraded[2].message.starts_with(words), "{:?}", status.degraded);
     assert_eq!(broken(None, Some(&status), "no space", &time(1)).degraded, []);
+}
+
+#[test]
+fn the_mode_of_an_eswitch_is_shown_where_there_is_one() {
+    let shown = |mut fake: Fake| {
+        let nothing = Wanted::default();
+        let go = |_: &_, _: &_| Gate::Go(vec![]);
+        let before = &mut Before::default();
+        let report = reconcile("n", &mut fake, &nothing, before, |_| Ok(()), go).unwrap();
+        let status = status(None, &nothing, &report, &[], &time(0));
+        serde_json::to_value(&status.parents[0]).unwrap()["eswitch"].clone()
+    };
+    assert_eq!(shown(Fake::with_eswitch("mlx5_core")), "legacy");
+    assert_eq!(shown(Fake::new()), serde_json::Value::Null);
 }

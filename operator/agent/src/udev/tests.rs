@@ -17,7 +17,7 @@ fn pool(range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
 }
 
 fn wanted(name: ParentName, pools: Vec<Pool>) -> Wanted {
-    let parent = Parent { name, identity: None, mtu: None, count: 4, pools };
+    let parent = Parent::new(name, 4, pools);
     Wanted { parents: vec![parent], refusals: vec![] }
 }
 

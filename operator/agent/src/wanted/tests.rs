@@ -14,6 +14,8 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
 
 fn parent(pools: Vec<PoolSpec>) -> NodeDevicesSpec {
     let parent = ParentSpec {
+        ownership: Default::default(),
+        adopt: false,
         name: "0000:01:00.0".into(),
         identity: None,
         policy: "edge".into(),
@@ -158,4 +160,30 @@ fn defaults_become_values_and_nonsense_of_them_is_refused() {
         assert!(wanted.refusals[0].message.contains(words), "{}", wanted.refusals[0].message);
     }
     assert_eq!(of(Attach::Vfio, json(r#"{"minRate": 6, "maxRate": 0}"#)).refusals, []);
+}
+
+#[test]
+fn who_makes_the_functions_is_said_and_nonsense_is_refused() {
+    let of = |change: &dyn Fn(&mut ParentSpec)| {
+        let mut spec = parent(vec![pool("a", "a", "0", Attach::Netdev)]);
+        change(&mut spec.parents[0]);
+        Wanted::of(&spec)
+    };
+    let maker = |change: &dyn Fn(&mut ParentSpec)| of(change).parents[0].maker;
+    assert_eq!(maker(&|_| ()), Maker::Ringway);
+    assert_eq!(maker(&|spec| spec.adopt = true), Maker::RingwayAdopting);
+    assert_eq!(maker(&|spec| spec.ownership = Ownership::External), Maker::Others);
+    type Field = fn(&mut ParentSpec);
+    let too_much: [(&str, Field); 2] = [
+        ("policy edge: uplink: ownership External", |spec| spec.uplink = Some(Default::default())),
+        ("policy edge: adopt: ownership External", |spec| spec.adopt = true),
+    ];
+    for (words, field) in too_much {
+        let wanted = of(&|spec| {
+            spec.ownership = Ownership::External;
+            field(spec);
+        });
+        assert_eq!((wanted.parents.len(), wanted.refusals[0].reason), (0, Reason::Invalid));
+        assert!(wanted.refusals[0].message.starts_with(words), "{:?}", wanted.refusals);
+    }
 }

@@ -9,6 +9,7 @@
 mod drift;
 mod events;
 mod object;
+mod ownership;
 mod rounds;
 mod scrape;
 mod stop;

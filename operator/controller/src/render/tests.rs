@@ -314,3 +314,24 @@ fn which_devices_a_container_gets_is_the_nodes_to_know() {
     let rendered = on_one_node(&[policy("p", json!({}))], &devices(|_| ()));
     assert_eq!(json!(rendered.specs["a"].parents[0].pools[0]).get("allocation"), None);
 }
+
+#[test]
+fn ownership_adoption_and_eswitch_reach_the_node() {
+    let spec = json!({"adopt": true, "uplink": {"eswitch": "switchdev"}});
+    let rendered = on_one_node(&[policy("edge", spec)], &devices(|_| ()));
+    let parent = serde_json::to_value(&rendered.specs["a"].parents[0]).unwrap();
+    assert_eq!((&parent["adopt"], &parent["ownership"]), (&json!(true), &Value::Null));
+    assert_eq!(parent["uplink"], json!({"eswitch": "switchdev"}));
+}
+
+#[test]
+fn a_card_with_the_nodes_traffic_is_used_where_it_is_not_touched() {
+    let off = |parents: &mut Value| parents[0]["offLimits"] = json!("it carries the default route");
+    let rendered = on_one_node(&[policy("edge", json!({}))], &devices(off));
+    found(&rendered, "edge", Reason::CarriesNodeTraffic, &[CARD, "the default route"]);
+    let external = policy("edge", json!({"ownership": "External"}));
+    let rendered = on_one_node(&[external], &devices(off));
+    assert_eq!(entries(&rendered), [(CARD, "edge")]);
+    let parent = serde_json::to_value(&rendered.specs["a"].parents[0]).unwrap();
+    assert_eq!(parent["ownership"], "External");
+}

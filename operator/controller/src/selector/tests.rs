@@ -50,6 +50,8 @@ fn a_simulator_is_meant_before_it_is_there() {
 #[test]
 fn a_card_that_is_away_stays_with_its_policy() {
     let spec = ParentSpec {
+        ownership: Default::default(),
+        adopt: false,
         name: "0000:65:00.0".into(),
         identity: card().identity,
         policy: "p".into(),

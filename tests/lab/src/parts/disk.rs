@@ -59,11 +59,12 @@ pub(super) fn disk(
 }
 
 /// Which programs go onto the node, and where.
-fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 4] {
+fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 5] {
     [
         (&programs.kubernetes, &["kubelet", "kube-proxy"], "opt/bin"),
         (&programs.containerd, &["containerd", "containerd-shim-runc-v2", "ctr"], "opt/bin"),
         (&programs.multus, &["multus"], "opt/cni/bin"),
+        (&programs.promlint, &["promlint"], "opt/bin"),
         (
             &programs.cni,
             &["bridge", "host-device", "host-local", "loopback", "portmap", "static", "tuning"],

@@ -24,7 +24,7 @@ struct Module {
 }
 
 /// What a cluster consists of. Versions are told to the linker where programs report them.
-const MODULES: [Module; 5] = [
+const MODULES: [Module; 6] = [
     Module {
         name: "kubernetes",
         packages: &[
@@ -84,6 +84,7 @@ const MODULES: [Module; 5] = [
         tags: "",
         file: None,
     },
+    Module { name: "promlint", packages: &["."], ldflags: "", tags: "", file: None },
 ];
 
 /// The programs of all modules, one part each.
@@ -99,12 +100,14 @@ pub(crate) struct Programs {
     pub(crate) multus: Part,
     /// Helm.
     pub(crate) helm: Part,
+    /// What lints a scrape.
+    pub(crate) promlint: Part,
 }
 
 /// Builds all of them.
 pub(super) fn programs(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Programs> {
     let go = roots::golang(store, epoch)?;
-    let [kubernetes, containerd, cni, multus, helm] =
+    let [kubernetes, containerd, cni, multus, helm, promlint] =
         MODULES.map(|module| build(store, place, &go, &module));
     Ok(Programs {
         kubernetes: kubernetes?,
@@ -112,22 +115,27 @@ pub(super) fn programs(store: &Store<'_>, place: &Place, epoch: &str) -> Result<
         cni: cni?,
         multus: multus?,
         helm: helm?,
+        promlint: promlint?,
     })
 }
 
 fn build(store: &Store<'_>, place: &Place, go: &Part, module: &Module) -> Result<Part> {
     let sources = place.checkout.join("tests/lab/go").join(module.name);
-    let key = Key::new(2)
-        .with(&go.key)
-        .file(&sources.join("go.mod"))?
-        .file(&sources.join("go.sum"))?
+    // a program of our own, where no published package is one
+    let own = sources.join("main.go");
+    let files = ["go.mod", "go.sum"].into_iter().chain(own.exists().then_some("main.go"));
+    let mut key = Key::new(2).with(&go.key);
+    for file in files.clone() {
+        key = key.file(&sources.join(file))?;
+    }
+    let key = key
         .with(module.packages.join(" "))
         .with(module.ldflags)
         .with(module.tags)
         .with(module.file.map_or("", |(_, file)| file));
     store.part(module.name, key, |site| {
         // Go must not be able to write into the checkout
-        for file in ["go.mod", "go.sum"] {
+        for file in files.clone() {
             fs::copy(sources.join(file), site.scratch.join(file))?;
         }
         let mut build = go_command(go, place, site);

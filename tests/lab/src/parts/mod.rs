@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::store::{Part, Store};
 
 /// The names of all parts of a lab, in the order of their builds.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "qemu",
     "node",
     "kernel",
@@ -26,6 +26,7 @@ pub(crate) const NAMES: [&str; 10] = [
     "cni",
     "multus",
     "helm",
+    "promlint",
     "disk",
 ];
 

@@ -31,7 +31,7 @@ const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "etcd-server"];
 const NODE: &[&str] = &[
     // the host
     "systemd", "systemd-sysv", "udev", "dbus", "linux-image-amd64", "zstd", "iproute2", "kmod",
-    "pciutils", "procps", "ca-certificates", "openssh-server", "apparmor",
+    "pciutils", "procps", "ca-certificates", "openssh-server", "apparmor", "network-manager",
     // the cluster
     "runc", "iptables", "nftables", "conntrack", "ethtool", "socat", "etcd-client",
     // virtual machines

@@ -1,13 +1,15 @@
 //! Any wish, any node, any interleaving of drift, users and kills: plans converge, are stable, and
 //! touch nothing unselected, foreign or held.
 
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
-use ringway_kernel::inventory::VirtualFunction;
+use ringway_kernel::inventory::{Netdev, VdpaDevice, VirtualFunction};
 use ringway_kernel::link::VfTag;
 
-use super::world::{IGB, World, card as found};
+use super::world::{First, IGB, World, card as found};
 use super::*;
 use crate::cards;
+use crate::wanted::Maker;
 
 /// Of a millisecond each, with the compiler's optimisations off.
 const CASES: u64 = 10_000;
@@ -22,18 +24,24 @@ fn any_wish_is_reached_whatever_happens_on_the_way() {
     });
 }
 
-/// Told when it fails.
+/// Told when it fails. The first card has an eswitch in one case of three; others were there first in
+/// one case of eight.
 fn case(seed: u64) {
-    if std::panic::catch_unwind(|| live(World::new(seed, false))).is_err() {
+    let new = if seed.is_multiple_of(8) { World::with_others } else { World::new };
+    let first = if seed.is_multiple_of(3) { First::Mlx5 } else { First::Virtio };
+    if std::panic::catch_unwind(|| live(new(first, seed, false))).is_err() {
         eprintln!("seed {seed}:");
-        live(World::new(seed, true));
+        live(new(first, seed, true));
     }
 }
 
 /// Agents come and go on a node that does not rest, and at the end nobody wants anything any more.
 fn live(mut world: World) {
     for _ in 0..world.random.u8(1..=2) {
-        let wanted = any(&mut world.random);
+        let mut wanted = any(&mut world.random, world.first);
+        if world.others {
+            wanted.parents.iter_mut().for_each(|parent| parent.maker = Maker::RingwayAdopting);
+        }
         world.luck = world.random.u32(0..=12);
         world = world.work(&wanted).0;
         // an agent that starts again has the same wish, or another one
@@ -46,7 +54,7 @@ fn live(mut world: World) {
         }
     }
     world.calm_down();
-    let wanted = any(&mut world.random);
+    let wanted = any(&mut world.random, world.first);
     nothing_of_ours_remains(settles(world, &wanted));
 }
 
@@ -59,6 +67,8 @@ fn settles(world: World, wanted: &Wanted) -> World {
     let refused = |refusal: &Refusal| match refusal.reason {
         Reason::Foreign => !world.foreign.is_empty(),
         Reason::AttachUnsupported => refusal.parent == IGB,
+        // set before somebody else switched, and so not to be put back
+        Reason::SettingsUnsupported => world.switched && refusal.function.is_some(),
         _ => false,
     };
     assert!(report.plan.refusals.iter().all(refused), "{:?}", report.plan.refusals);
@@ -84,6 +94,7 @@ fn is_as_wanted(world: &World, parent: &Parent) {
     };
     let found = found(&world.fake.observed, &parent.name.to_string()).unwrap();
     assert_eq!(found.numvfs, parent.count);
+    assert!(parent.eswitch.is_none() || found.eswitch.mode() == parent.eswitch);
     assert!(found.netdevs[0].up && parent.mtu.is_none_or(|mtu| found.netdevs[0].mtu == mtu));
     let card = cards::card(found.driver.as_deref()).unwrap();
     for function in &found.functions {
@@ -91,7 +102,8 @@ fn is_as_wanted(world: &World, parent: &Parent) {
             continue;
         }
         let Some(pool) = parent.pool(function.index) else {
-            assert!(function.vdpa.is_empty(), "{function:?}");
+            let left = |device: &VdpaDevice| world.disk.is_adopted(&device.name);
+            assert!(function.vdpa.iter().all(left), "{function:?}");
             continue;
         };
         let driver = card.function_driver(pool.attach).map(|driver| driver.name);
@@ -100,7 +112,7 @@ fn is_as_wanted(world: &World, parent: &Parent) {
         let on_it: Vec<_> =
             function.vdpa.iter().filter_map(|device| device.driver.clone()).collect();
         assert_eq!(on_it, Vec::from_iter(bus), "{function:?}");
-        let features = |device: &ringway_kernel::inventory::VdpaDevice| device.features;
+        let features = |device: &VdpaDevice| device.features;
         is_set_as_wanted(function, pool);
         if let Some(wanted) = pool.settings.features {
             assert_eq!(function.vdpa.first().and_then(features), Some(wanted));
@@ -120,14 +132,15 @@ fn is_set_as_wanted(function: &VirtualFunction, pool: &Pool) {
     assert!(wanted.trust.is_none() || now.trust == wanted.trust, "{now:?}");
     if wanted.stable_mac {
         assert_eq!(now.mac.unwrap().0[0], 2);
-        assert!(function.netdevs.iter().all(|netdev| netdev.mac == now.mac), "{function:?}");
+        let read = |netdev: &Netdev| netdev.mac == now.mac || pool.attach != Attach::Netdev;
+        assert!(function.netdevs.iter().all(read), "{function:?}");
     }
 }
 
-/// What a pool's functions can be set to: igb's driver sets most, virtio's nothing.
-pub(super) fn any_defaults(random: &mut fastrand::Rng, attach: Attach, igb: bool) -> Defaults {
+/// What a pool's functions can be set to: igb's driver and mlx5's set most, virtio's nothing.
+pub(super) fn any_defaults(random: &mut fastrand::Rng, attach: Attach, able: bool) -> Defaults {
     let mtu = random.bool().then_some(1280).filter(|_| attach == Attach::Netdev);
-    if !igb {
+    if !able {
         return Defaults { mtu, ..Defaults::default() };
     }
     let tag = VfTag { id: 100, qos: 3, service: false };
@@ -146,6 +159,10 @@ pub(super) fn any_defaults(random: &mut fastrand::Rng, attach: Attach, igb: bool
 /// Nobody wants anything any more, and others have taken away what was theirs.
 fn nothing_of_ours_remains(world: World) {
     let mut world = settles(world, &Wanted::default());
+    if world.switched {
+        drift::switch(&mut world, Some(EswitchMode::Legacy));
+        world = settles(world, &Wanted::default());
+    }
     if !world.foreign.is_empty() {
         drift::nothing_foreign(&mut world);
         world = settles(world, &Wanted::default());
@@ -154,23 +171,23 @@ fn nothing_of_ours_remains(world: World) {
     assert_eq!(world.fake.observed.vdpa().count(), 0);
     let mut functions = world.fake.observed.inventory.parents.iter().flat_map(|p| &p.functions);
     let left = functions.find(|function| function.driver.as_deref() == Some("vp-vdpa"));
-    assert_eq!(left, None);
+    assert!(left.is_none() || world.others, "{left:?}");
 }
 
-pub(super) fn any(random: &mut fastrand::Rng) -> Wanted {
+pub(super) fn any(random: &mut fastrand::Rng, first: First) -> Wanted {
     let mut wanted = Wanted::default();
-    let (virtio, igb) = (ParentName::Pci(pf()), ParentName::of(IGB));
+    let (card, igb) = (ParentName::Pci(pf()), ParentName::of(IGB));
     let simulator = ParentName::Simulator("vdpasim_net".into());
-    for (name, rarely) in [(virtio, 8), (igb, 3), (simulator, 2)] {
+    for (name, rarely) in [(card, 8), (igb, 3), (simulator, 2)] {
         if random.u8(0..rarely) > 0 {
-            let parent = any_parent(random, name);
+            let parent = any_parent(random, name, first);
             wanted.parents.push(parent);
         }
     }
     wanted
 }
 
-fn any_parent(random: &mut fastrand::Rng, name: ParentName) -> Parent {
+fn any_parent(random: &mut fastrand::Rng, name: ParentName, first: First) -> Parent {
     let kinds = match &name {
         ParentName::Simulator(_) => &cards::SIMULATED[..],
         ParentName::Pci(address) if *address != pf() => {
@@ -180,6 +197,11 @@ fn any_parent(random: &mut fastrand::Rng, name: ParentName) -> Parent {
         ParentName::Pci(_) => &Attach::ALL[..],
         ParentName::VdpaBus => &[],
     };
+    let is_first = matches!(&name, ParentName::Pci(address) if *address == pf());
+    let modes = [EswitchMode::Legacy, EswitchMode::Switchdev];
+    let mode = (is_first && first == First::Mlx5).then(|| *random.choice(&modes).unwrap());
+    let able = !is_first || mode.is_some();
+    let able = able && matches!(name, ParentName::Pci(_));
     let (count, mut pools, mut next) = (random.u16(1..=3), Vec::new(), 0);
     while next < u32::from(count) {
         let last = random.u32(next..u32::from(count));
@@ -188,13 +210,17 @@ fn any_parent(random: &mut fastrand::Rng, name: ParentName) -> Parent {
         if random.bool() && attach.by_vdpa() {
             new.settings.features = "MAC,VERSION_1".parse::<Features>().ok();
         }
-        let igb = matches!(&name, ParentName::Pci(address) if *address != pf());
-        new.defaults = any_defaults(random, attach, igb);
+        new.defaults = any_defaults(random, attach, able);
+        if mode == Some(EswitchMode::Switchdev) {
+            let Defaults { vlan, spoof_check, trust, .. } = &mut new.defaults;
+            (*vlan, *spoof_check, *trust) = (None, None, None);
+        }
         if random.u8(0..4) > 0 {
             pools.push(new);
         }
         next = last + 1;
     }
     let mtu = random.bool().then_some(9000).filter(|_| matches!(name, ParentName::Pci(_)));
-    Parent { name, identity: None, mtu, count, pools }
+    let maker = if random.u8(0..3) == 0 { Maker::RingwayAdopting } else { Maker::Ringway };
+    Parent { mtu, eswitch: mode, maker, ..Parent::new(name, count, pools) }
 }

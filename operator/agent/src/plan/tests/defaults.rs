@@ -243,7 +243,7 @@ fn what_a_card_cannot_set_is_refused_with_what_it_can() {
     let name = ParentName::Simulator("vdpasim_net".into());
     let defaults = Defaults { trust: Some(true), ..none() };
     let pools = vec![Pool { defaults, ..pool("a", 0..=0, Attach::VhostVdpa) }];
-    let parent = Parent { name, identity: None, mtu: None, count: 1, pools };
+    let parent = Parent::new(name, 1, pools);
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
     let plan = plan_of(&wanted, &Fake::new(), &Before::default());
     assert_eq!((plan.steps.len(), plan.refusals[0].reason), (0, Reason::SettingsUnsupported));

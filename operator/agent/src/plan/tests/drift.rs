@@ -3,19 +3,20 @@
 use std::collections::BTreeSet;
 
 use ringway_kernel::Mac;
+use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::inventory::{Netdev, Traffic, VirtualFunction};
 use ringway_kernel::link::{VfSetting, VfTag, VfTxRate};
 use ringway_kernel::pci::Address;
 use ringway_kernel::vdpa_bus::Driver;
 
-use super::world::{World, booted, idle};
-use crate::fake::{self, drive, igb_card, serve, virtio_card};
+use super::world::{First, World, booted, idle};
+use crate::fake::{self, drive, igb_card, represent, serve};
 use crate::step::vdpa_name;
 
 type Event = (&'static str, fn(&mut World));
 
 /// At any time: also between the agent's look and its step.
-const ANY_TIME: [Event; 18] = [
+const ANY_TIME: [Event; 19] = [
     ("a function's driver is unbound", |world| rebind(world, None)),
     ("a function gets its network driver", |world| rebind(world, Some("network"))),
     ("a function goes to vfio-pci", |world| rebind(world, Some("vfio-pci"))),
@@ -57,12 +58,15 @@ const ANY_TIME: [Event; 18] = [
             }
         });
     }),
+    ("an eswitch's mode changes", |world| switch(world, None)),
     ("an MTU changes", |world| uplink(world, |netdev| netdev.mtu = 1400)),
     ("an uplink goes down", |world| uplink(world, |netdev| netdev.up = false)),
     ("an uplink goes to another network namespace", |world| {
         let Some(at) = any_card(world) else { return };
         let card = &mut world.fake.observed.inventory.parents[at];
-        let netdevs = std::mem::take(&mut card.netdevs);
+        let mut netdevs = std::mem::take(&mut card.netdevs);
+        // its addresses and routes stay behind
+        netdevs.iter_mut().for_each(|netdev| netdev.traffic.clear());
         world.away.extend((!netdevs.is_empty()).then_some((card.address, netdevs)));
     }),
     ("an uplink comes back", |world| _ = uplink_back(world)),
@@ -79,7 +83,7 @@ const ANY_TIME: [Event; 18] = [
         world.fake.set_count(pf, count).unwrap();
     }),
     ("the node boots", |world| {
-        world.fake = booted();
+        world.fake = booted(world.first);
         (world.held, world.foreign, world.attached) = Default::default();
         (world.away, world.unplugged) = Default::default();
         world.dead = true;
@@ -178,7 +182,8 @@ fn hold(world: &mut World) {
 
 pub(super) fn plug(world: &mut World) -> bool {
     let Some(card) = world.unplugged.pop() else { return false };
-    let new = if card.address == fake::pf() { virtio_card() } else { igb_card(card.address) };
+    let first = card.address == fake::pf();
+    let new = if first { world.first.card() } else { igb_card(card.address) };
     let parents = &mut world.fake.observed.inventory.parents;
     parents.push(new);
     parents.sort_by_key(|card| card.address);
@@ -210,6 +215,19 @@ pub(super) fn netdevs(world: &mut World) -> Vec<&mut Netdev> {
 fn any_card(world: &mut World) -> Option<usize> {
     let cards = world.fake.observed.inventory.parents.len();
     (cards > 0).then(|| world.random.usize(0..cards))
+}
+
+/// The first card's eswitch gets a mode, or the other one.
+pub(super) fn switch(world: &mut World, mode: Option<EswitchMode>) {
+    let Some(card) = world.fake.observed.inventory.parents.first_mut() else { return };
+    let Some(now) = card.eswitch.mode() else { return };
+    let other = match now {
+        EswitchMode::Legacy => EswitchMode::Switchdev,
+        EswitchMode::Switchdev => EswitchMode::Legacy,
+    };
+    card.eswitch = mode.unwrap_or(other).into();
+    represent(card);
+    world.switched = true;
 }
 
 /// A card's functions go away.
@@ -297,7 +315,7 @@ fn take_away(world: &mut World, theirs: &BTreeSet<String>) {
 }
 
 /// Somebody makes a vDPA device on a function that nobody uses, under a name or one like ours.
-fn theirs(world: &mut World, name: &str) {
+pub(super) fn theirs(world: &mut World, name: &str) {
     let Some(card) = world.fake.observed.inventory.parents.first().cloned() else { return };
     let free = |f: &&VirtualFunction| f.vdpa.is_empty() && idle(f);
     let free: Vec<_> = card.functions.iter().filter(free).collect();
@@ -316,8 +334,10 @@ fn theirs(world: &mut World, name: &str) {
     world.foreign.insert(name.clone());
     let functions = &mut world.fake.observed.inventory.parents[0].functions;
     let function = functions.iter_mut().find(|f| f.index == function.index).unwrap();
-    drive(function, Some("vp-vdpa"));
+    drive(function, Some(if world.first == First::Mlx5 { "mlx5_core" } else { "vp-vdpa" }));
     let mut device = fake::device(&name, None);
-    device.features = "MAC".parse().ok();
+    let drivers = [None, Some(Driver::VhostVdpa), Some(Driver::VirtioVdpa)];
+    serve(&mut device, *world.random.choice(&drivers).unwrap());
+    device.features = world.random.choice(["MAC", "MAC,VERSION_1"]).unwrap().parse().ok();
     function.vdpa.push(device);
 }

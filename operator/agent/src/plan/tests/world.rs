@@ -12,19 +12,29 @@ use ringway_kernel::{Error, Result, pci};
 use super::drift;
 use crate::before::{Before, ParentBefore};
 use crate::cards;
-use crate::fake::{Fake, drive, igb_card, virtio_card};
+use crate::fake::{Fake, drive, eswitch_card, igb_card, virtio_card};
 use crate::node::{Node, Observed};
 use crate::plan::Planned;
 use crate::reconcile::{Gate, Report, reconcile};
 use crate::step::Step;
-use crate::wanted::Wanted;
+use crate::wanted::{Maker, Wanted};
 
 /// The second card.
 pub(super) const IGB: &str = "0000:02:00.0";
 
+/// What the first card is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// A virtio card: vDPA devices, and nothing to set.
+    Virtio,
+    /// An mlx5 card: vDPA devices, settings, and an eswitch.
+    Mlx5,
+}
+
 /// The node and all around it.
 pub(super) struct World {
     pub(super) fake: Fake,
+    pub(super) first: First,
     pub(super) random: fastrand::Rng,
     /// `before.json`.
     pub(super) disk: Before,
@@ -38,6 +48,10 @@ pub(super) struct World {
     pub(super) attached: BTreeMap<String, Option<Vf>>,
     /// vDPA devices that are not ours.
     pub(super) foreign: BTreeSet<String>,
+    /// Whether somebody else has changed the mode of an eswitch.
+    pub(super) switched: bool,
+    /// Whether others were there first, so that functions go back to their drivers.
+    pub(super) others: bool,
     /// Uplinks that are in another network namespace.
     pub(super) away: Vec<(ringway_kernel::pci::Address, Vec<Netdev>)>,
     /// Cards that were pulled out.
@@ -59,9 +73,9 @@ struct Actor<'a>(&'a RefCell<World>);
 
 impl World {
     /// Both cards with any number of functions, as somebody left them.
-    pub(super) fn new(seed: u64, tell: bool) -> Self {
+    pub(super) fn new(first: First, seed: u64, tell: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut fake = booted();
+        let mut fake = booted(first);
         for pf in [fake.card().address, IGB.parse().unwrap()] {
             fake.set_count(pf, random.u16(0..=3)).unwrap();
         }
@@ -69,12 +83,15 @@ impl World {
         Self {
             seen: fake.observed.clone(),
             fake,
+            first,
             last: None,
             random,
             disk: Before::default(),
             held: BTreeMap::new(),
             attached: BTreeMap::new(),
             foreign: BTreeSet::new(),
+            switched: false,
+            others: false,
             away: vec![],
             unplugged: vec![],
             mute: false,
@@ -83,6 +100,22 @@ impl World {
             asked: BTreeSet::new(),
             tell,
         }
+    }
+
+    /// The same, with vDPA devices of others on some functions, in use or not.
+    pub(super) fn with_others(first: First, seed: u64, tell: bool) -> Self {
+        let mut world = Self::new(first, seed, tell);
+        let pf = world.fake.card().address;
+        world.fake.set_count(pf, 3).unwrap();
+        for function in &mut world.fake.card().functions {
+            drive(function, None);
+        }
+        for _ in 0..world.random.u8(1..=3) {
+            drift::theirs(&mut world, if seed.is_multiple_of(16) { "theirs" } else { "" });
+        }
+        world.seen.clone_from(&world.fake.observed);
+        world.others = true;
+        world
     }
 
     /// An agent that knows its file and nothing else works until it is done, or dead.
@@ -143,6 +176,8 @@ impl World {
             if let Some(card) = card(&self.seen, name) {
                 assert_eq!(was.function_count, card.numvfs, "forgotten before it is as it was");
                 assert_eq!(was.drivers_autoprobe, Some(card.drivers_autoprobe));
+                let mode = card.eswitch.mode();
+                assert!(was.eswitch.is_none() || mode.is_none() || was.eswitch == mode);
                 assert!(was.mtu.is_none() || was.mtu == card.netdevs.first().map(|n| n.mtu));
                 for function in &card.functions {
                     let was = was.first_settings(function.index);
@@ -151,8 +186,23 @@ impl World {
                 }
             }
         }
+        self.adoptions(&old, new, wanted);
         self.dead = killed;
         if killed { Err(dead()) } else { Ok(()) }
+    }
+
+    /// What is taken over was foreign and was wished to be, and is foreign again when it is let go.
+    fn adoptions(&mut self, old: &Before, new: &Before, wanted: &Wanted) {
+        let adopting = wanted.parents.iter().any(|p| p.maker == Maker::RingwayAdopting);
+        for name in new.vdpa.difference(&old.vdpa).filter(|name| new.is_adopted(name)) {
+            assert!(adopting, "{name}: nobody asked to take it over");
+            self.foreign.remove(name);
+        }
+        let there = |name: &String| self.fake.observed.vdpa().any(|device| device.name == *name);
+        let gone = old.vdpa.difference(&new.vdpa);
+        let back: Vec<_> = gone.filter(|name| there(name) && old.is_adopted(name)).collect();
+        let back: Vec<_> = back.into_iter().cloned().collect();
+        self.foreign.extend(back);
     }
 
     fn apply(&mut self, step: &Step) -> Result<()> {
@@ -201,7 +251,9 @@ impl World {
         assert!(!carries, "{step}: {name} carries the node's traffic");
         for function in &was.functions {
             let now = now.functions.iter().find(|now| now.index == function.index);
-            if now == Some(function) && !matches!(step, Step::SetFunctionCount { .. }) {
+            let of_all =
+                matches!(step, Step::SetFunctionCount { .. } | Step::SetEswitchMode { .. });
+            if now == Some(function) && !of_all {
                 continue;
             }
             let id = function.address.to_string();
@@ -309,10 +361,20 @@ impl Node for Actor<'_> {
     }
 }
 
+impl First {
+    /// The card as it comes.
+    pub(super) fn card(self) -> Found {
+        match self {
+            Self::Virtio => virtio_card(),
+            Self::Mlx5 => eswitch_card("mlx5_core"),
+        }
+    }
+}
+
 /// Two cards that nobody has touched, and the modules of the drivers that others bind.
-pub(super) fn booted() -> Fake {
+pub(super) fn booted(first: First) -> Fake {
     let mut fake = Fake::new();
-    fake.observed.inventory.parents = vec![virtio_card(), igb_card(IGB.parse().unwrap())];
+    fake.observed.inventory.parents = vec![first.card(), igb_card(IGB.parse().unwrap())];
     fake.observed.modules = ["igbvf", "vfio_pci"].into();
     fake
 }

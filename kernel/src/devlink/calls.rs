@@ -1,0 +1,95 @@
+//! The family's requests, sent.
+
+use tracing::debug;
+
+use super::{EswitchMode, Handle, explain, wire};
+use crate::{
+    error::{Error, Result, errno},
+    genl,
+    netlink::{Message, Socket, Subject},
+};
+
+/// The family, found. Each call opens a socket of its own, so that a call that sleeps in its thread
+/// holds no other up on our side.
+#[derive(Debug, Clone, Copy)]
+pub struct Devlink {
+    family: u16,
+}
+
+impl Devlink {
+    /// Finds the family; `None` if the kernel was built without it.
+    pub fn open() -> Result<Option<Self>> {
+        match genl::family(&mut Socket::generic()?, wire::FAMILY) {
+            Ok(family) => Ok(Some(Self { family })),
+            Err(error) if error.errno() == Some(errno::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Devlink::open`], with an error that says what to do.
+    pub fn require() -> Result<Self> {
+        Self::open()?.ok_or_else(|| Error::Netlink {
+            op: "find generic netlink family",
+            object: wire::FAMILY.to_owned(),
+            errno: errno::ENOENT,
+            message: Some("this kernel was built without NET_DEVLINK".to_owned()),
+        })
+    }
+
+    /// All devices of this network namespace.
+    pub fn devices(self) -> Result<Vec<Handle>> {
+        let about = Subject { op: "list", object: "devlink devices" };
+        let answer = Socket::generic()?.dump(about, self.family, &wire::encode_get_devices())?;
+        answer.iter().map(|message| wire::parse_device(&message.body)).collect()
+    }
+
+    /// The mode of a device's eswitch; `None` if it has none that has modes. Needs `CAP_NET_ADMIN`,
+    /// also to read (`GENL_ADMIN_PERM`, net/devlink/netlink_gen.c).
+    ///
+    /// [`Error::Unexpected`] for a mode that is neither of ours.
+    pub fn eswitch_mode(self, device: &Handle) -> Result<Option<EswitchMode>> {
+        let object = device.to_string();
+        let about = Subject { op: "get eswitch mode of", object: &object };
+        let answer = match self.request(about, &wire::encode_get_eswitch(device)) {
+            Ok(answer) => answer,
+            // no eswitch_mode_get (devlink_nl_eswitch_get_doit, net/devlink/dev.c)
+            Err(error) if error.errno() == Some(errno::EOPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(explain::get(error)),
+        };
+        let Some(message) = answer.first() else {
+            return Err(Error::parse(format!("eswitch of {object}"), "no message", "one message"));
+        };
+        let Some(number) = wire::parse_eswitch_mode(&message.body)? else { return Ok(None) };
+        let mode = EswitchMode::from_number(number);
+        mode.map(Some).ok_or_else(|| Error::Unexpected {
+            object: format!("eswitch of {object}"),
+            found: format!("mode {number}"),
+            expected: "legacy (0) or switchdev (1)".to_owned(),
+        })
+    }
+
+    /// Sets the mode of a device's eswitch, and looks whether it is so. Needs `CAP_NET_ADMIN`.
+    ///
+    /// Sleeps while the driver tears down and sets up every function's port, and while anybody else
+    /// has the device's devlink lock: go through [`crate::stuck`].
+    pub fn set_eswitch_mode(self, device: &Handle, mode: EswitchMode) -> Result<()> {
+        debug!(devlink = %device, %mode, "set eswitch mode");
+        let object = device.to_string();
+        let about = Subject { op: "set eswitch mode of", object: &object };
+        self.request(about, &wire::encode_set_eswitch_mode(device, mode))
+            .map_err(|error| explain::set(error, mode))?;
+        let found = self.eswitch_mode(device)?;
+        if found == Some(mode) {
+            return Ok(());
+        }
+        Err(Error::Unexpected {
+            object: format!("eswitch mode of {object}"),
+            found: found.map_or("none", EswitchMode::as_str).to_owned(),
+            expected: mode.as_str().to_owned(),
+        })
+    }
+
+    fn request(self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
+        Socket::generic()?.request(about, self.family, body)
+    }
+}

@@ -1,0 +1,103 @@
+//! The family's messages as bytes, both ways.
+
+use super::{EswitchMode, Handle};
+use crate::{
+    error::{Error, Result},
+    genl,
+    netlink::attribute::{self, Attribute, push, push_string},
+};
+
+/// The family's name (`DEVLINK_GENL_NAME`).
+pub const FAMILY: &str = "devlink";
+/// The family's version (`DEVLINK_GENL_VERSION`).
+pub const VERSION: u8 = 1;
+
+/// `enum devlink_command`, include/uapi/linux/devlink.h.
+pub mod command {
+    /// `DEVLINK_CMD_GET`.
+    pub const GET: u8 = 1;
+    /// `DEVLINK_CMD_ESWITCH_GET`.
+    pub const ESWITCH_GET: u8 = 29;
+    /// `DEVLINK_CMD_ESWITCH_SET`.
+    pub const ESWITCH_SET: u8 = 30;
+}
+
+/// `enum devlink_attr`, include/uapi/linux/devlink.h.
+pub mod attr {
+    /// `DEVLINK_ATTR_BUS_NAME`, string.
+    pub const BUS_NAME: u16 = 1;
+    /// `DEVLINK_ATTR_DEV_NAME`, string.
+    pub const DEV_NAME: u16 = 2;
+    /// `DEVLINK_ATTR_ESWITCH_MODE`, u16.
+    pub const ESWITCH_MODE: u16 = 25;
+}
+
+/// `enum devlink_eswitch_mode`, include/uapi/linux/devlink.h.
+pub mod mode {
+    /// `DEVLINK_ESWITCH_MODE_LEGACY`.
+    pub const LEGACY: u16 = 0;
+    /// `DEVLINK_ESWITCH_MODE_SWITCHDEV`.
+    pub const SWITCHDEV: u16 = 1;
+}
+
+/// The body of a request for all devices.
+pub fn encode_get_devices() -> Vec<u8> {
+    genl::body(command::GET, VERSION)
+}
+
+/// The body of a request for the mode of a device's eswitch.
+pub fn encode_get_eswitch(handle: &Handle) -> Vec<u8> {
+    named(command::ESWITCH_GET, handle)
+}
+
+/// The body of a request to set the mode of a device's eswitch.
+pub fn encode_set_eswitch_mode(handle: &Handle, mode: EswitchMode) -> Vec<u8> {
+    let mut body = named(command::ESWITCH_SET, handle);
+    push(&mut body, attr::ESWITCH_MODE, &mode.number().to_ne_bytes());
+    body
+}
+
+/// A device from an answer's body.
+pub fn parse_device(body: &[u8]) -> Result<Handle> {
+    let (mut bus, mut name) = (None, None);
+    for attribute in attributes(body)? {
+        let attribute = attribute?;
+        match attribute.kind {
+            attr::BUS_NAME => bus = Some(attribute.string()?),
+            attr::DEV_NAME => name = Some(attribute.string()?),
+            _ => {}
+        }
+    }
+    Ok(Handle {
+        bus: bus.ok_or_else(|| absent("DEVLINK_ATTR_BUS_NAME"))?,
+        name: name.ok_or_else(|| absent("DEVLINK_ATTR_DEV_NAME"))?,
+    })
+}
+
+/// The number of an eswitch's mode from an answer's body; `None` where the driver has an eswitch and
+/// no modes of it (`devlink_nl_eswitch_fill`, net/devlink/dev.c).
+pub fn parse_eswitch_mode(body: &[u8]) -> Result<Option<u16>> {
+    for attribute in attributes(body)? {
+        let attribute = attribute?;
+        if attribute.kind == attr::ESWITCH_MODE {
+            return attribute.u16().map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn named(command: u8, handle: &Handle) -> Vec<u8> {
+    let mut body = genl::body(command, VERSION);
+    push_string(&mut body, attr::BUS_NAME, &handle.bus);
+    push_string(&mut body, attr::DEV_NAME, &handle.name);
+    body
+}
+
+fn attributes(body: &[u8]) -> Result<impl Iterator<Item = Result<Attribute<'_>>>> {
+    let (_, attributes) = genl::split(body)?;
+    Ok(attribute::parse(attributes))
+}
+
+fn absent(name: &'static str) -> Error {
+    Error::parse("devlink netlink message", &format!("no {name}"), "every attribute that names it")
+}
