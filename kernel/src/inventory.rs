@@ -138,6 +138,10 @@ pub struct VdpaDevice {
     pub char_device: Option<CharDevice>,
     /// What virtio_vdpa made of it. Empty while it is in another network namespace.
     pub netdevs: Vec<Netdev>,
+    /// Whether virtio_vdpa made a virtio device of it that no driver has: then it has no interface in
+    /// any namespace.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub virtio_unbound: bool,
     /// Its MAC, where it offers one.
     pub mac: Option<Mac>,
     /// Its MTU in bytes, where it offers one.

@@ -218,6 +218,7 @@ impl Tree {
             let place = if line.sim { &dir } else { parent };
             let virtio = format!("{place}/virtio{number}");
             fs::create_dir_all(self.path(&virtio)).expect("a directory");
+            self.link(&format!("{virtio}/driver"), "sys/bus/virtio/drivers/virtio_net");
             if let Some(netdev) = line.get("vnet") {
                 self.netdev(&format!("{virtio}/net"), netdev);
             }

@@ -4,11 +4,12 @@
 #![allow(unsafe_code, reason = "VDUSE is spoken by ioctls, and nobody's library does")]
 
 use std::fs::{self, File};
-use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
+use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags};
 
 const NAME: usize = 256;
@@ -89,10 +90,22 @@ impl Drop for Program {
         if thread.join().is_err() || thread::panicking() {
             return;
         }
-        let name: [u8; NAME] = padded(&self.name).try_into().unwrap();
-        // SAFETY: `name` is a whole name buffer.
-        unsafe { destroy_dev(control().as_raw_fd(), &raw const name) }.expect("VDUSE_DESTROY_DEV");
+        destroy(&self.name).expect("VDUSE_DESTROY_DEV");
     }
+}
+
+/// Removes a device that nobody runs any more, if there is one.
+pub(crate) fn forget(name: &str) {
+    match destroy(name) {
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(error) => panic!("VDUSE_DESTROY_DEV {name}: {error}"),
+    }
+}
+
+fn destroy(name: &str) -> nix::Result<()> {
+    let name: [u8; NAME] = padded(name).try_into().unwrap();
+    // SAFETY: `name` is a whole name buffer.
+    unsafe { destroy_dev(control().as_raw_fd(), &raw const name) }.map(drop)
 }
 
 fn control() -> File {
@@ -121,8 +134,11 @@ fn answer(mut device: File, end: &PipeReader, hears: &(Mutex<bool>, Condvar)) {
         drop(hears.1.wait_while(hears.0.lock().unwrap(), |hears| !*hears).unwrap());
         let mut response = [0; MESSAGE];
         response[..4].copy_from_slice(&request[4..8]);
-        if device.write_all(&response).is_err() {
-            return;
+        match device.write_all(&response) {
+            // whoever asked has given up meanwhile
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) => return,
+            Ok(()) => {}
         }
     }
 }

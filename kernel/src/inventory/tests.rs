@@ -164,6 +164,21 @@ fn without_the_family_sysfs_alone() {
 }
 
 #[test]
+fn a_virtio_device_that_no_driver_has_is_told_from_one_with_its_interface_elsewhere() {
+    let tree = Tree::new(CARD);
+    let unbound = |tree: &Tree| {
+        let inventory = assemble(&tree.root(), netlink()).unwrap();
+        let on_card = inventory.parents[0].functions.iter().flat_map(|f| &f.vdpa);
+        let all: Vec<_> =
+            on_card.chain(inventory.simulators.iter().flat_map(|s| &s.vdpa)).collect();
+        all.into_iter().filter(|d| d.virtio_unbound).map(|d| d.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(unbound(&tree), Vec::<String>::new());
+    std::fs::remove_file(tree.path("sys/bus/vdpa/devices/sim0/virtio6/driver")).unwrap();
+    assert_eq!(unbound(&tree), ["sim0"]);
+}
+
+#[test]
 fn ambiguity_is_a_note_and_no_guess() {
     let tree = Tree::new(CARD);
     tree.write("sys/devices/pci0000:00/0000:01:00.1/virtio9/uevent", "");

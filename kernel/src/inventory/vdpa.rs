@@ -33,12 +33,12 @@ pub(super) fn devices(
 fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -> Result<Found> {
     let real = find::real(&vdpa_bus::dir(root, name)?)?;
     let driver = vdpa_bus::driver(root, name)?;
-    let interfaces = match vdpa_bus::virtio_dir(root, name) {
-        Ok(Some(dir)) => sysfs::numbered_netdevs(&dir)?,
-        Ok(None) => Vec::new(),
+    let (interfaces, virtio_unbound) = match vdpa_bus::virtio_dir(root, name) {
+        Ok(Some(dir)) => (sysfs::numbered_netdevs(&dir)?, !dir.join("driver").exists()),
+        Ok(None) => (Vec::new(), false),
         Err(error @ Error::Unexpected { .. }) => {
             notes.push(error.to_string());
-            Vec::new()
+            (Vec::new(), false)
         }
         Err(error) => return Err(error),
     };
@@ -60,6 +60,7 @@ fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -
             .iter()
             .map(|(name, index)| traffic::netdev(netlink, name, *index))
             .collect(),
+        virtio_unbound,
         mac,
         mtu,
         // A network device that does not say has one pair (virtio 1.3, section 5.1.4).

@@ -441,6 +441,7 @@ pub(crate) fn device(name: &str, management_device: Option<Handle>) -> VdpaDevic
         management_device,
         driver: None,
         char_device: None,
+        virtio_unbound: false,
         netdevs: vec![],
         mac: None,
         mtu: None,

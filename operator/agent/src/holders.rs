@@ -60,6 +60,7 @@ pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
             chars.push((id, char_device));
         } else if device.driver.as_deref() == Some(Driver::VirtioVdpa.name())
             && device.netdevs.is_empty()
+            && !device.virtio_unbound
         {
             holders.insert(id, ELSEWHERE.to_owned());
         }
