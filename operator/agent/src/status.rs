@@ -9,8 +9,9 @@ use ringway_kernel::Error;
 use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::inventory::Parent as Found;
 
+use crate::abilities::feature_sets;
 use crate::cards;
-use crate::plan::card;
+use crate::plan::{Attach, card};
 use crate::reconcile::{Report, chain};
 use crate::standing::{Seen, Standing, standing};
 use crate::step::simulated_name;
@@ -41,6 +42,7 @@ pub fn status(
         observed_generation: generation,
         summary,
         parents,
+        feature_sets: feature_sets(wanted, &report.observed.inventory),
         plan: plan(report),
         degraded: degraded_parents(report),
         conditions,
@@ -148,6 +150,10 @@ fn function_status(
 ) -> FunctionStatus {
     let pool = asked.and_then(|parent| parent.pool(index));
     let standing = pool.map(|pool| standing(report, parent, index, pool, seen));
+    // virtual machines have devices of this kind alone
+    let of_machines = pool.is_some_and(|pool| pool.attach == Attach::VhostVdpa);
+    let maker = seen.card.and_then(|card| card.vdpa.as_ref()).filter(|_| of_machines);
+    let stays = maker.and_then(|maker| maker.stays);
     FunctionStatus {
         range: index.to_string(),
         devices: vec![id.to_owned()],
@@ -156,6 +162,8 @@ fn function_status(
         vdpa_driver: seen.vdpa.and_then(|device| device.driver.clone()),
         ready: standing == Some(Standing::AsWanted),
         reason: standing.and_then(Standing::reason),
+        migratable: stays.map(|_| false),
+        migratable_reason: stays.map(str::to_owned),
     }
 }
 
@@ -194,10 +202,20 @@ fn conditions(
     let awaiting = held.filter(|_| degraded.is_none()).map(|(planned, wait)| {
         (Reason::DeviceHeld, format!("{}: {}: {wait}", planned.parent, planned.step))
     });
-    let progressing = (summary.steps > 0 && degraded.is_none() && awaiting.is_none())
+    let steps = (summary.steps > 0)
         .then(|| (Reason::StepsPending, format!("{} steps to do", summary.steps)));
+    let progressing =
+        steps.or_else(|| awaited(report)).filter(|_| degraded.is_none() && awaiting.is_none());
     let serving = format!("{} of {} functions serve pools", summary.ready, summary.functions);
     written(generation, [progressing, degraded, awaiting], serving, last, now)
+}
+
+/// What functions wait for that others have to say.
+fn awaited(report: &Report) -> Why {
+    let awaits = &report.plan.awaits;
+    let mut messages: Vec<&str> = awaits.iter().map(|told| told.message.as_str()).collect();
+    messages.dedup();
+    Some((awaits.first()?.reason, messages.join("; ")))
 }
 
 /// The status after a round that broke off: what was said last of the node, and that it may not be

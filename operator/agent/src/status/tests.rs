@@ -51,6 +51,51 @@ fn equal_neighbours_share_an_entry() {
 }
 
 #[test]
+fn what_is_known_to_stay_says_so_and_why() {
+    let told = |mut fake: Fake, wanted: Wanted| {
+        let go = |_: &_, _: &_| Gate::Go(vec![]);
+        let report =
+            reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+        let functions = status(None, &wanted, &report, &[], &time(0)).parents.remove(0).functions;
+        functions
+            .into_iter()
+            .map(|f| (f.range, f.migratable, f.migratable_reason))
+            .collect::<Vec<_>>()
+    };
+    let virtio = told(Fake::new(), wanted());
+    let (vms, why) = (&virtio[0], virtio[0].2.as_deref().unwrap());
+    assert_eq!((vms.0.as_str(), vms.1), ("0-1", Some(false)));
+    assert!(why.starts_with("driver vp-vdpa can neither suspend a device"), "{why}");
+    // no virtual machine has these
+    assert!(virtio[1..].iter().all(|(_, migratable, why)| migratable.is_none() && why.is_none()));
+}
+
+#[test]
+fn features_that_are_waited_for_are_progress() {
+    let mut fake = Fake::new();
+    let mut wanted = wanted();
+    wanted.parents[0].pools[0].settings.common = crate::wanted::Common::Awaited;
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+    let status = status(Some(3), &wanted, &report, &[], &time(0));
+    let progressing = condition(&status, PROGRESSING);
+    assert_eq!(
+        (progressing.status.as_str(), progressing.reason.as_str()),
+        ("True", "AwaitingFeatures")
+    );
+    let words = "0000:01:00.0: waits for the features that all with ringway.dev/vms have in \
+                 common: its own are told";
+    assert_eq!(progressing.message, words);
+    let ready = condition(&status, READY);
+    assert_eq!((ready.status.as_str(), &ready.reason), ("False", &progressing.reason));
+    let functions: Vec<_> =
+        status.parents[0].functions.iter().map(|f| (f.range.as_str(), f.ready)).collect();
+    assert_eq!(functions, [("0-1", false), ("2", true), ("3", false)]);
+    assert_eq!(status.feature_sets[0].functions[0].range, "0-1");
+}
+
+#[test]
 fn a_step_on_a_held_device_awaits_disruption() {
     let mut fake = Fake::new();
     let mut before = Before::default();
