@@ -11,7 +11,7 @@ use ringway_kernel::inventory::Parent as Found;
 
 use crate::abilities::feature_sets;
 use crate::cards;
-use crate::plan::{Attach, card};
+use crate::plan::card;
 use crate::reconcile::{Report, chain};
 use crate::standing::{Seen, Standing, standing};
 use crate::step::simulated_name;
@@ -97,6 +97,7 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
     let name = ParentName::Pci(found.address);
     let (attach, attach_reason) = cards::attach(found);
     let card = cards::card(found.driver.as_deref());
+    let stays = card.and_then(|card| card.vdpa.as_ref()?.stays);
     let first = found.netdevs.first();
     let mac = first.and_then(|n| n.permanent_mac.or(n.mac)).map(|mac| mac.to_string());
     let functions = found
@@ -128,6 +129,8 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
         function_count: found.numvfs,
         attach,
         attach_reason,
+        migratable: stays.map(|_| false),
+        migratable_reason: stays.map(str::to_owned),
         off_limits: card::off_limits(found),
         functions: merge(functions),
     }
@@ -150,10 +153,6 @@ fn function_status(
 ) -> FunctionStatus {
     let pool = asked.and_then(|parent| parent.pool(index));
     let standing = pool.map(|pool| standing(report, parent, index, pool, seen));
-    // virtual machines have devices of this kind alone
-    let of_machines = pool.is_some_and(|pool| pool.attach == Attach::VhostVdpa);
-    let maker = seen.card.and_then(|card| card.vdpa.as_ref()).filter(|_| of_machines);
-    let stays = maker.and_then(|maker| maker.stays);
     FunctionStatus {
         range: index.to_string(),
         devices: vec![id.to_owned()],
@@ -162,8 +161,6 @@ fn function_status(
         vdpa_driver: seen.vdpa.and_then(|device| device.driver.clone()),
         ready: standing == Some(Standing::AsWanted),
         reason: standing.and_then(Standing::reason),
-        migratable: stays.map(|_| false),
-        migratable_reason: stays.map(str::to_owned),
     }
 }
 

@@ -220,6 +220,13 @@ pub struct ParentStatus {
     /// Why no more ways are possible, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach_reason: Option<String>,
+    /// `false` where a virtual machine with a vDPA device of it cannot move to another node while it
+    /// runs; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migratable: Option<bool>,
+    /// Why it cannot, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migratable_reason: Option<String>,
     /// Why it must not be touched, in one sentence; absent if it may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off_limits: Option<String>,
@@ -250,13 +257,6 @@ pub struct FunctionStatus {
     /// Why they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// `false` where a virtual machine with one of them cannot move to another node while it runs;
-    /// absent where that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub migratable: Option<bool>,
-    /// Why it cannot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub migratable_reason: Option<String>,
 }
 
 /// The features that vDPA devices of these functions can be given.

@@ -42,9 +42,9 @@ pub fn resolve(
         let given_up = given_up.get(&resource).cloned().unwrap_or_default();
         match agree(&voices, &given_up) {
             Agreement::On(set) => {
-                let text = set.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+                let names = text(&set);
                 for asking in &asking {
-                    let features = if asking.voice.gets(&set) { &text } else { COMMON };
+                    let features = if asking.voice.gets(&set) { &names } else { COMMON };
                     asking.write(features, rendered);
                     rendered.tell(asking, asking.complaint(&set, &resource));
                 }
@@ -52,11 +52,13 @@ pub fn resolve(
             Agreement::Awaited => awaited(&asking, &resource, rendered),
             Agreement::Nothing => {
                 let message = format!(
-                    "{resource}: vdpa.features common: what its functions can be given has no \
-                     feature in common: let other nodes or cards serve it, or name features"
+                    "{resource}: vdpa.features common: there is none that all its functions can be \
+                     given and that nobody gave up: let other nodes or cards serve it, name \
+                     features, or change annotation {WITHOUT_FEATURES}"
                 );
                 for asking in &asking {
-                    asking.write(COMMON, rendered);
+                    let given = asking.voice.given.as_ref().map(text);
+                    asking.write(given.as_deref().unwrap_or(COMMON), rendered);
                     let finding = (Reason::SettingsUnsupported, None, message.clone());
                     rendered.tell(asking, Some(finding));
                 }
@@ -113,10 +115,11 @@ impl Asking {
         if !missing.is_empty() {
             let missing = missing.into_iter().collect::<Vec<_>>().join(",");
             let short = resource.split_once('/').map_or(resource, |(_, short)| short);
+            // said once: it may be long, and a condition's message is cut
             let message = format!(
-                "{what}: its functions lack {missing}, which all others with {resource} have: no \
-                 vDPA device is made there, unless the policy's annotation {WITHOUT_FEATURES} gives \
-                 that up for all: {short}={missing}"
+                "{what}: no vDPA device is made: its functions lack features that all others with \
+                 {resource} have; the policy's annotation {WITHOUT_FEATURES} would give these up for \
+                 all: {short}={missing}"
             );
             return Some((Reason::FeaturesMissing, node, message));
         }
@@ -198,6 +201,10 @@ fn able(parent: &str, range: &str, status: &NodeDevicesStatus) -> Option<Names> 
     let mut told: Vec<&str> = of_parent(parse_range(range)?).collect::<Option<_>>()?;
     told.dedup();
     told.into_iter().map(parse).reduce(|a, b| &a & &b)
+}
+
+fn text(names: &Names) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn parse(features: &str) -> Names {

@@ -152,7 +152,7 @@ fn a_lesser_node_waits_for_somebodys_consent() {
         (written, nodes.given("a"), nodes.given("c")),
         (0, "MAC,MRG_RXBUF,VERSION_1", "common")
     );
-    let words = [CARD, "pool vms", "lack MRG_RXBUF", WITHOUT_FEATURES, "vm-rings=MRG_RXBUF"];
+    let words = [CARD, "pool vms", "lack features", WITHOUT_FEATURES, "vm-rings=MRG_RXBUF"];
     found(&rendered, "edge", Reason::FeaturesMissing, Some("c"), &words);
 
     let consents = [policy("edge", gives_up("vm-rings=MRG_RXBUF"))];
@@ -230,8 +230,17 @@ fn functions_that_can_do_nothing_alike_are_told() {
     nodes.answers("b", Some("MTU"));
     let (written, rendered) = nodes.written(&edge);
     assert_eq!((written, nodes.given("a")), (0, "common"));
-    let words = ["has no feature in common"];
+    let words = ["there is none that all its functions can be given"];
     found(&rendered, "edge", Reason::SettingsUnsupported, None, &words);
+}
+
+#[test]
+fn whoever_gives_everything_up_changes_nothing() {
+    let (mut nodes, _) = with_a_lesser_one();
+    let nothing = [policy("edge", gives_up("vm-rings=MAC,MRG_RXBUF,VERSION_1"))];
+    let (written, rendered) = nodes.written(&nothing);
+    assert_eq!((written, nodes.given("a")), (0, "MAC,MRG_RXBUF,VERSION_1"));
+    found(&rendered, "edge", Reason::SettingsUnsupported, None, &["nobody gave up"]);
 }
 
 #[test]
