@@ -1,8 +1,10 @@
 use ringway_api::device_policy::Attach;
+use ringway_kernel::features::Features;
 
 use super::*;
 use crate::before::Before;
 use crate::fake::{Fake, pf};
+use crate::plan::plan as plan_of;
 use crate::reconcile::{Gate, reconcile};
 use crate::wanted::{Defaults, Pool, Settings};
 
@@ -89,6 +91,47 @@ fn features_that_are_waited_for_are_progress() {
         status.parents[0].functions.iter().map(|f| (f.range.as_str(), f.ready)).collect();
     assert_eq!(functions, [("0-1", false), ("2", true), ("3", false)]);
     assert_eq!(status.feature_sets[0].functions[0].range, "0-1");
+}
+
+/// No two neighbours alike, all waiting for features, and of two kinds: more is not said of a card.
+#[test]
+fn sixty_four_functions_stay_below_32_kib() {
+    let mut fake = Fake::new();
+    let (go, mut before) = (|_: &_, _: &_| Gate::Go(vec![]), Before::default());
+    let mut report = reconcile("n", &mut fake, &wanted(), &mut before, |_| Ok(()), go).unwrap();
+    let template = report.observed.inventory.parents[0].functions[0].clone();
+    let size = |report: &mut Report, pools: u32| {
+        let pool = |index: u32| {
+            let mut pool = wanted().parents[0].pools[0].clone();
+            pool.name = format!("pool-{}", index % pools);
+            pool.range = index..=index;
+            pool.settings.common = crate::wanted::Common::Awaited;
+            pool
+        };
+        let name = ParentName::Pci(pf());
+        let parent = Parent::new(name, 64, (0..64).map(pool).collect());
+        let function = |index: u32| {
+            let mut function = template.clone();
+            (function.index, function.vdpa) = (index, vec![]);
+            let management = function.management_device.as_mut().unwrap();
+            management.features = Some(Features(u64::MAX - u64::from(index % pools)));
+            function
+        };
+        let card = &mut report.observed.inventory.parents[0];
+        (card.totalvfs, card.numvfs) = (64, 64);
+        card.functions = (0..64).map(function).collect();
+        let wanted = Wanted { parents: vec![parent], refusals: vec![] };
+        report.plan = plan_of("n", &wanted, &report.observed, &Before::default());
+        assert_eq!((report.plan.awaits.len(), report.plan.refusals.len()), (64, 0));
+        let status = status(Some(1), &wanted, report, &[], &time(0));
+        assert_eq!(status.feature_sets.len(), pools as usize);
+        serde_json::to_string(&status).unwrap().len()
+    };
+    let (different, alike) = (size(&mut report, 2), size(&mut report, 1));
+    assert!(
+        different < 24 * 1024 && alike < 8 * 1024 && different > alike,
+        "{different} and {alike}"
+    );
 }
 
 #[test]
