@@ -52,9 +52,9 @@ const STANDARD: [&str; 18] = [
     "ips",
 ];
 
-/// That change what the pod gets, and that we do not do: of sriov-cni's fork with RDMA, and of
+/// That change what the pod gets, and that we do not do: of sriov-cni's forks, and of
 /// accelerated-bridge-cni and ovs-cni.
-const NOT_OURS: [&str; 2] = ["rdmaIsolation", "trunk"];
+const NOT_OURS: [&str; 3] = ["rdmaIsolation", "trunk", "vlan_trunk"];
 
 pub(super) fn check(raw: &Map<String, Value>) -> Result<()> {
     for (name, value) in raw {
@@ -132,6 +132,7 @@ mod tests {
             ("spoofCheck", "off".into(), "is \"spoofchk\" meant?"),
             ("rdmaIsolation", true.into(), "cannot do it"),
             ("trunk", Value::Array(vec![5.into()]), "cannot do it"),
+            ("vlan_trunk", "2,4".into(), "cannot do it"),
         ] {
             let error = check_one(name, value.clone()).unwrap_err();
             assert_eq!(error.code(), Code::UnsupportedField);
