@@ -53,6 +53,9 @@ pub(super) fn attach(
         vf::apply(&world.root, change)?;
     }
     let link = enter(&link, netns, &call.target.ifname, wanted)?;
+    if let Some(change) = &change {
+        vf::verify(&world.root, change)?;
+    }
     let interface = Interface {
         name: link.name.clone(),
         mac: link.mac,
