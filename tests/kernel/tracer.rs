@@ -121,7 +121,7 @@ fn write_of(pid: Pid) -> Option<String> {
             let world = !file.starts_with("anon_inode:") && !file.starts_with("pipe:");
             world.then(|| format!("write {file}"))
         }
-        libc::SYS_sendto => request_at(pid, regs.rsi),
+        libc::SYS_sendto => request_at(pid, regs.rdi, regs.rsi),
         libc::SYS_openat => {
             let creates = libc::O_CREAT | libc::O_TRUNC;
             let changes = regs.rdx & u64::try_from(creates).ok()? != 0;
@@ -141,16 +141,41 @@ fn write_of(pid: Pid) -> Option<String> {
     }
 }
 
-/// A netlink request by its type; one for a dump changes nothing.
-fn request_at(pid: Pid, address: u64) -> Option<String> {
-    const DUMP: u16 = 0x300;
-    const ACK: u16 = 0x4;
-    let mut header = [0; 8];
-    File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut header, address).ok()?;
-    let word = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
-    let (kind, flags) = (word(4), word(6));
-    let dump = flags & DUMP == DUMP && flags & ACK == 0;
-    (!dump).then(|| format!("netlink request of type {kind:#x}"))
+/// A netlink request that changes something; one that asks does not.
+fn request_at(pid: Pid, fd: u64, address: u64) -> Option<String> {
+    // include/uapi/linux/netlink.h: the header's type is at 4; what follows it is at 16
+    let mut message = [0; 17];
+    File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut message, address).ok()?;
+    let kind = u16::from_ne_bytes([message[4], message[5]]);
+    match protocol(pid, fd)? {
+        // RTM_NEW, RTM_DEL, RTM_GET and RTM_SET of a thing follow each other (rtnetlink.h)
+        "0" => (kind % 4 != 2).then(|| format!("route netlink request of type {kind}")),
+        // a command of the family: VDPA_CMD_DEV_NEW, DEV_DEL and DEV_ATTR_SET (vdpa.h), and
+        // DEVLINK_CMD_ESWITCH_SET (devlink.h); GENL_ID_CTRL only tells of families
+        "16" => {
+            let command = message[16];
+            let changes = kind != 16 && [3, 4, 8, 30].contains(&command);
+            changes.then(|| format!("generic netlink request of command {command}"))
+        }
+        _ => None,
+    }
+}
+
+/// The protocol of a netlink socket, as /proc/net/netlink has it in its second column, beside the
+/// inode in its last.
+fn protocol(pid: Pid, fd: u64) -> Option<&'static str> {
+    let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
+    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned();
+    let sockets = fs::read_to_string(format!("/proc/{pid}/net/netlink")).ok()?;
+    let lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of = |protocol: &'static str| {
+        let mut lines = lines.clone();
+        let ours = |words: Vec<&str>| {
+            words.get(1) == Some(&protocol) && words.last().copied() == Some(inode.as_str())
+        };
+        lines.any(ours).then_some(protocol)
+    };
+    of("0").or_else(|| of("16"))
 }
 
 fn text_at(pid: Pid, address: u64) -> String {
