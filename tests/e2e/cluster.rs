@@ -37,7 +37,9 @@ impl Cluster {
         kubectl("delete devicenetworks --all --namespace default --ignore-not-found");
         kubectl("delete devicepolicies --all --ignore-not-found");
         self.until("the node is as it was", SOON, || {
-            let node = self.node_devices();
+            // just installed, the agent may not have written it yet
+            let text = kubectl(&format!("get nodedevices {NODE} --ignore-not-found -o json"));
+            let node: Value = serde_json::from_str(&text).ok()?;
             let carved = node["status"]["parents"].as_array().is_none_or(|parents| {
                 parents.iter().any(|parent| parent["functionCount"].as_u64() != Some(0))
             });

@@ -103,7 +103,7 @@ fn network_manager_leaves_functions_to_pods_and_takes_what_the_host_keeps() {
     cluster.apply(&policy("managed", 2, json!([pool("rings", "0", "virtio-vdpa"), own])));
     cluster.condition("managed", "Ready");
     let netdev = |function: u32| {
-        let path = format!("/sys/bus/pci/devices/0000:01:00.{function}/vdpa:*/virtio*/net");
+        let path = format!("/sys/bus/pci/devices/0000:01:00.{function}/virtio*/net");
         on_node(&format!("ls {path}")).trim().to_owned()
     };
     let state = |netdev: &str| on_node(&format!("nmcli -g GENERAL.STATE device show {netdev}"));

@@ -26,17 +26,18 @@ fn deployment(name: &str) -> Value {
     })
 }
 
-fn available(cluster: &Cluster, name: &str) {
-    cluster.until(&format!("{name} runs"), REBOOT, || {
-        let pods = cluster.get(&format!("pods -l app={name}"));
-        let ready = |pod: &&Value| {
-            let conditions = pod["status"]["conditions"].as_array();
-            conditions.is_some_and(|all| {
-                all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-            })
-        };
-        pods["items"].as_array().unwrap().iter().any(|pod| ready(&pod)).then_some(())
-    });
+/// Waits until its pod is ready, in another container than that one, and gives the container: what
+/// the API server still says of the time before a reboot is history.
+fn ready(cluster: &Cluster, selector: &str, other_than: &str) -> String {
+    cluster.until(&format!("{selector} is ready"), REBOOT, || {
+        let pods = cluster.get(&format!("pods -l {selector}"));
+        let containers = pods["items"].as_array().unwrap().iter().filter_map(|pod| {
+            let container = &pod["status"]["containerStatuses"][0];
+            let id = container["containerID"].as_str()?.to_owned();
+            (container["ready"] == true && id != other_than).then_some(id)
+        });
+        containers.into_iter().next()
+    })
 }
 
 /// The address of its ring.
@@ -75,12 +76,14 @@ fn pods_of_a_deployment_are_back_and_ping() {
     cluster.apply(&policy("rings", 4, json!([pool("rings", "0-3", "virtio-vdpa")])));
     cluster.allocatable("rings", 4);
     cluster.apply(&pods::network("rings", "rings"));
-    cluster.apply(&pods::pod("bare", "rings", "rings"));
-    pods::runs(&cluster, "bare");
+    let mut bare = pods::pod("bare", "rings", "rings");
+    bare["metadata"]["labels"] = json!({"app": "bare"});
+    cluster.apply(&bare);
+    let apps = ["bare", "web-a", "web-b"];
     for name in ["web-a", "web-b"] {
         cluster.apply(&deployment(name));
-        available(&cluster, name);
     }
+    let before = apps.map(|name| ready(&cluster, &format!("app={name}"), ""));
     ping("deploy/web-a", "deploy/web-b");
     let carved = cluster.kernel();
 
@@ -98,12 +101,11 @@ fn pods_of_a_deployment_are_back_and_ping() {
     );
     assert!(carved_at < kubelet_at, "carved at {carved_at}, kubelet at {kubelet_at}");
 
-    for name in ["web-a", "web-b"] {
-        available(&cluster, name);
+    for (name, before) in apps.into_iter().zip(&before).skip(1) {
+        ready(&cluster, &format!("app={name}"), before);
     }
-    let bare = cluster.get("pod bare");
-    println!("\nshown: the bare pod: {} {}", bare["status"]["phase"], bare["status"]["reason"]);
-    println!("shown: {}", bare["status"]["message"]);
+    let bare = cluster.get("pod bare")["status"].clone();
+    println!("\nshown: a bare pod: {} {} {}", bare["phase"], bare["reason"], bare["message"]);
     ping("deploy/web-a", "deploy/web-b");
     ping("deploy/web-b", "deploy/web-a");
     cluster.condition("rings", "Ready");

@@ -7,6 +7,7 @@ use ringway_kernel::{sriov, vdpa_bus};
 use tempfile::TempDir;
 
 use crate::node::{Node, VIRTIO};
+use crate::stand;
 
 /// The agent's program, and directories of its own.
 pub(crate) struct Agent {
@@ -254,6 +255,8 @@ fn udev_tells_network_managers_to_stay_away() {
     agent.must("apply", &wish);
     fs::create_dir_all("/run/udev/rules.d").unwrap();
     fs::write(rules, agent.rules().unwrap()).unwrap();
+    // it may be about to rename what has just appeared
+    stand::settle();
     let properties = |function: u32| {
         let name = format!("vdpa:0000:01:00.{function}");
         let netdev = vdpa_bus::netdevs(&node.root, &name).unwrap().remove(0);

@@ -316,6 +316,8 @@ impl Stand {
             assert!(start.elapsed() < Duration::from_secs(120), "the netdev did not come back");
             thread::sleep(Duration::from_millis(10));
         }
+        // udev gives it its name again
+        settle();
     }
 
     pub fn on_host(&self, node: &Node) -> usize {

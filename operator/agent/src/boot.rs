@@ -26,6 +26,7 @@ use crate::node::{Node, Observed};
 use crate::offer;
 use crate::plan::Planned;
 use crate::reconcile::{Gate, reconcile};
+use crate::udev;
 use crate::wanted::{ParentName, Wanted};
 use crate::wish;
 
@@ -62,6 +63,7 @@ pub fn boot(node: &mut impl Node, root: &Root, mut files: Files, args: &Boot) ->
         if Instant::now() >= deadline {
             return Gate::Wait("the time for it at boot is over".to_owned());
         }
+        files.keep_managers_off_first(udev::rules(&wanted, observed, last.as_ref()).as_deref());
         match may_disturb(planned, &given, &args.kubelet_dir) {
             Ok(()) => local::gate(root, &files.shared, &mut draining, planned, observed),
             Err(why) => Gate::Wait(why),

@@ -37,7 +37,7 @@ pub fn run() -> Result<()> {
         Verb::Boot(args) => boot::boot(&mut host, &root, files(&node_name())?, args),
         Verb::Install(args) => install::install(args, &paths.state_dir),
         Verb::Reset(args) => reset::reset(&mut host, &root, &files(&node_name())?, args),
-        Verb::Selftest(args) => selftest::selftest(&mut host, &root, &files(&node_name())?, args),
+        Verb::Selftest(args) => selftest::run(&mut host, &root, &files(&node_name())?, args),
         Verb::Run(run) => serve::run(host, files(&run.node_name)?, run),
     }
 }

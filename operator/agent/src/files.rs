@@ -62,10 +62,20 @@ impl Files {
     }
 
     /// Writes the rules that keep the host's network managers off, or removes them. The node is
-    /// worked on without them too.
-    pub fn keep_managers_off(&self, rules: Option<&str>) {
-        if let Err(error) = udev::write(&self.shared.udev_rules, rules) {
-            warn!(error = format!("{error:#}"), "network managers may take functions for theirs");
+    /// worked on without them too. Says whether there are new ones.
+    pub fn keep_managers_off(&self, rules: Option<&str>) -> bool {
+        udev::write(&self.shared.udev_rules, rules).unwrap_or_else(|error| {
+            let error = format!("{error:#}");
+            warn!(error, "network managers may take functions for theirs");
+            false
+        })
+    }
+
+    /// The same before an interface is made: returns when udevd is sure to have read them by then.
+    pub fn keep_managers_off_first(&self, rules: Option<&str>) {
+        let ours_to_udevd = self.shared.udev_rules.starts_with(udev::DIRECTORY);
+        if self.keep_managers_off(rules) && ours_to_udevd {
+            std::thread::sleep(udev::READ_AFTER);
         }
     }
 

@@ -65,7 +65,7 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let last = files.last_pools().ok().flatten();
     let last = last.as_ref();
     let gate = |planned: &Planned, observed: &Observed| {
-        files.keep_managers_off(udev::rules(&wanted, observed, last).as_deref());
+        files.keep_managers_off_first(udev::rules(&wanted, observed, last).as_deref());
         gate(&root, &files.shared, &mut draining, planned, observed)
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;

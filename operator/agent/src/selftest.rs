@@ -31,11 +31,20 @@ use crate::reconcile::{chain, reconcile};
 use crate::reset::Scope;
 use crate::wanted::{ParentName, Wanted};
 
-/// Goes through all of it.
+/// Goes through all of it, and prints what came of it.
 ///
 /// # Errors
 /// The card is not spare, and nothing was changed; or a check failed, and the report says which.
-pub fn selftest(node: &mut impl Node, root: &Root, files: &Files, args: &Selftest) -> Result<()> {
+pub fn run(node: &mut impl Node, root: &Root, files: &Files, args: &Selftest) -> Result<()> {
+    let report = selftest(node, root, files, args)?;
+    local::print(&report.to_string())?;
+    match report.failed() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} checks failed", report.checks.len()),
+    }
+}
+
+fn selftest(node: &mut impl Node, root: &Root, files: &Files, args: &Selftest) -> Result<Report> {
     let _alone = local::alone(files)?;
     let scope = Scope::of(&Before::read(&files.shared.before)?, &[args.parent.to_string()]);
     let rest = spare(&node.observe()?, &scope.part, args.parent)?;
@@ -52,11 +61,7 @@ pub fn selftest(node: &mut impl Node, root: &Root, files: &Files, args: &Selftes
     if bench.scope.whole(&bench.scope.part) == Before::default() {
         ringway_node::atomic::remove(&files.shared.before)?;
     }
-    local::print(&report.to_string())?;
-    match report.failed() {
-        0 => Ok(()),
-        failed => bail!("{failed} of {} checks failed", report.checks.len()),
-    }
+    Ok(report)
 }
 
 /// The card as it is, if nobody can miss it.

@@ -9,12 +9,13 @@
 //! - udevd reads rules anew by itself before an event if a file of theirs has changed, but looks for
 //!   that every three seconds at most (`manager_reload`, src/udev/udev-manager.c, and
 //!   `udev_rules_should_reload`, src/udev/udev-rules.c). So rules are written before
-//!   anything is made, for functions that do not exist yet.
+//!   anything is made, for functions that do not exist yet, and nothing is made until then.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Once;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ringway_node::atomic;
@@ -28,6 +29,10 @@ use crate::wanted::{Maker, Parent, ParentName, Wanted};
 
 const HEAD: &str =
     "# Written by ringway-agent: these functions are for pods and virtual machines\n";
+/// From then on udevd has read them before the next event: see above.
+pub const READ_AFTER: Duration = Duration::from_millis(3100);
+/// The directory that udevd reads.
+pub const DIRECTORY: &str = "/run/udev/rules.d";
 /// Far more than a node's functions need.
 const LONGEST: u64 = 1 << 20;
 
@@ -72,20 +77,24 @@ fn name(parent: &Parent, index: u32, observed: &Observed) -> Option<String> {
 }
 
 /// Puts the rules in their place, or removes them, if they are not so already. Where there is no
-/// udev there is nobody to be kept off.
-pub fn write(path: &Path, rules: Option<&str>) -> Result<()> {
+/// udev there is nobody to be kept off. Says whether there are new rules, which udevd has yet to read.
+pub fn write(path: &Path, rules: Option<&str>) -> Result<bool> {
     let last = match atomic::read(path, LONGEST) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error).context("read udev's rules"),
     };
     match rules {
-        _ if last.as_deref() == rules.map(str::as_bytes) => Ok(()),
-        None => atomic::remove(path).context("remove udev's rules"),
-        Some(rules) if directory(path)? => {
-            atomic::write(path, rules.as_bytes(), 0o644).context("write udev's rules")
+        _ if last.as_deref() == rules.map(str::as_bytes) => Ok(false),
+        None => {
+            atomic::remove(path).context("remove udev's rules")?;
+            Ok(false)
         }
-        Some(_) => Ok(()),
+        Some(rules) if directory(path)? => {
+            atomic::write(path, rules.as_bytes(), 0o644).context("write udev's rules")?;
+            Ok(true)
+        }
+        Some(_) => Ok(false),
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn work(
         if wish.is_none() {
             return Gate::Wait("no wish is known yet".to_owned());
         }
-        files.keep_managers_off(udev::rules(&wanted, observed, listed).as_deref());
+        files.keep_managers_off_first(udev::rules(&wanted, observed, listed).as_deref());
         if world.stopping.load(Ordering::Relaxed) {
             return Gate::Wait("the agent was told to stop".to_owned());
         }

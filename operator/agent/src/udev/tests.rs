@@ -108,7 +108,7 @@ fn the_file_comes_changes_and_goes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rules.d/10-ringway.rules");
     let read = || std::fs::read_to_string(&path).ok();
-    write(&path, None).unwrap();
+    assert!(!write(&path, None).unwrap());
     assert!(!path.parent().unwrap().exists(), "nothing is made for nothing");
     for rules in [Some("a\n"), Some("b\n"), None, None] {
         write(&path, rules).unwrap();
@@ -121,12 +121,12 @@ fn the_file_comes_changes_and_goes() {
 fn what_is_the_same_is_not_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rules.d/10-ringway.rules");
-    write(&path, Some("a\n")).unwrap();
+    assert!(write(&path, Some("a\n")).unwrap());
     let inode = || std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
     let before = inode();
-    write(&path, Some("a\n")).unwrap();
+    assert!(!write(&path, Some("a\n")).unwrap(), "udevd has read them");
     assert_eq!(inode(), before);
-    write(&path, Some("b\n")).unwrap();
+    assert!(write(&path, Some("b\n")).unwrap());
     assert_ne!(inode(), before);
 }
 

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 const FAULTS_LIMIT: Duration = Duration::from_secs(3600);
 /// Of the points at which the agent is killed, how many are one that counts where everything is
 /// tested: all of them take most of an hour. Whoever asks for these tests gets every point.
-const EVERY: usize = 8;
+const EVERY: usize = 32;
 /// A cluster's test waits for pods, kubelet and controllers, one after the other.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(300);
 /// The example boots a machine in an emulated machine.
