@@ -2,7 +2,7 @@
 //! (include/uapi/linux/genetlink.h, net/netlink/genetlink.c).
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, errno},
     netlink::{Socket, Subject, attribute},
 };
 
@@ -44,6 +44,25 @@ pub fn family(socket: &mut Socket, name: &str) -> Result<u16> {
     }
 }
 
+/// The number of a family, asked for over a socket of its own; `None` if it is not there.
+pub fn find(name: &str) -> Result<Option<u16>> {
+    match family(&mut Socket::generic()?, name) {
+        Ok(family) => Ok(Some(family)),
+        Err(error) if error.errno() == Some(errno::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The error of a family that is not there, with what to do.
+pub fn missing(name: &str, what_to_do: &str) -> Error {
+    Error::Netlink {
+        op: "find generic netlink family",
+        object: name.to_owned(),
+        errno: errno::ENOENT,
+        message: Some(what_to_do.to_owned()),
+    }
+}
+
 fn encode_get_family(name: &str) -> Vec<u8> {
     let mut bytes = body(GET_FAMILY, 2);
     attribute::push_string(&mut bytes, FAMILY_NAME, name);
@@ -68,7 +87,6 @@ fn short(length: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::errno;
 
     #[test]
     fn request_bytes() {

@@ -10,7 +10,7 @@ use ringway_kernel::vdpa_bus::{self, Driver};
 use ringway_kernel::{module, pci, sriov, vfio};
 
 use crate::agent::{Agent, text};
-use crate::node::{IGB, Node, VIRTIO};
+use crate::node::{IGB, Node, VIRTIO, ip, modprobe};
 use crate::stand::{Pod, settle};
 
 const KINDS: [&str; 5] = ["netdev", "vfio", "vhost-vdpa", "virtio-vdpa", "host"];
@@ -68,10 +68,6 @@ fn is_so(node: &Node, vf: Address, attach: &str, own: &str) {
         }
         other => panic!("no attach kind {other}"),
     }
-}
-
-fn ip(line: &str) {
-    assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
 }
 
 fn unload(module: &str) {
@@ -250,7 +246,7 @@ fn an_interface_in_a_pod_is_ready_and_respected() {
 fn functions_that_were_there_get_their_drivers_back() {
     let (node, agent) = (Node::at_rest(), Agent::new());
     let (root, pf) = (&node.root, node.igb);
-    assert!(Command::new("modprobe").arg("igbvf").status().unwrap().success());
+    modprobe("igbvf");
     sriov::set_numvfs(root, pf, 2).unwrap();
     let found = functions(&node, pf);
     for vf in &found {

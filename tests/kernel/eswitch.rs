@@ -3,7 +3,6 @@
 //! refuses a mode where there is no eswitch.
 
 use std::fs;
-use std::process::Command;
 
 use ringway_kernel::devlink::{Devlink, EswitchMode, Handle, is_representor};
 use ringway_kernel::error::errno;
@@ -12,7 +11,7 @@ use ringway_kernel::link::{Link, Links};
 use ringway_kernel::sriov;
 
 use crate::agent::{Agent, text};
-use crate::node::{IGB, Node, VIRTIO};
+use crate::node::{IGB, Node, VIRTIO, modprobe};
 
 /// No other test's.
 const ID: u32 = 77;
@@ -24,7 +23,7 @@ struct Simulated {
 
 impl Simulated {
     fn new() -> Self {
-        assert!(Command::new("modprobe").arg("netdevsim").status().unwrap().success());
+        modprobe("netdevsim");
         fs::write("/sys/bus/netdevsim/new_device", format!("{ID} 1")).unwrap();
         Self { handle: format!("netdevsim/netdevsim{ID}").parse().unwrap() }
     }

@@ -1,7 +1,6 @@
 //! The kernel says so when a function, its vDPA device or its interface changes.
 
 use std::cell::RefCell;
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
 use ringway_kernel::{pci, sriov};
 
-use crate::node::{Node, VIRTIO};
+use crate::node::{Node, VIRTIO, ip};
 
 /// What a monitor hears from now on. Its thread waits for ever, and ends with the process.
 fn listen() -> Receiver<Change> {
@@ -74,10 +73,6 @@ fn an_mtu_is_said_of_a_card_and_not_of_a_pods_interface() {
     let index = std::fs::read_to_string(format!("/sys/class/net/{uplink}/ifindex")).unwrap();
     let index: u32 = index.trim().parse().unwrap();
     let changes = listen();
-    let ip = |line: &str| {
-        let status = Command::new("ip").args(line.split(' ')).status().unwrap();
-        assert!(status.success(), "ip {line}");
-    };
     ip("link add veth-drift type veth peer name veth-other");
     ip("link del veth-drift");
     ip(&format!("link set {uplink} mtu 1400"));

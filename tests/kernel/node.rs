@@ -1,5 +1,7 @@
 //! The node's cards at rest: where each test begins, and what it leaves behind.
 
+use std::process::Command;
+
 use ringway_kernel::vdpa::Vdpa;
 use ringway_kernel::{Root, pci, sriov, vdpa_bus};
 
@@ -53,7 +55,13 @@ impl Drop for Node {
 }
 
 /// The tool, not our own loader: what is under test must not prepare its own ground.
-fn modprobe(module: &str) {
-    let status = std::process::Command::new("modprobe").arg(module).status().unwrap();
+pub fn modprobe(module: &str) {
+    let status = Command::new("modprobe").arg(module).status().unwrap();
     assert!(status.success(), "modprobe {module}");
+}
+
+/// The tool again: `link set eth0 up`.
+pub fn ip(line: &str) {
+    let status = Command::new("ip").args(line.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {line}");
 }

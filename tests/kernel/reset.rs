@@ -1,14 +1,13 @@
 //! Reset: whatever the agent made of the cards, they are put back to what they were.
 
 use std::fs::File;
-use std::process::Command;
 
 use ringway_kernel::link::Links;
 use ringway_kernel::pci::Address;
 use ringway_kernel::{pci, sriov, vdpa_bus};
 
 use crate::agent::{Agent, text};
-use crate::node::{IGB, Node, VIRTIO};
+use crate::node::{IGB, Node, VIRTIO, ip, modprobe};
 
 /// What is put back of a card, and of the vDPA bus.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ fn wish(card: &str, count: u16, kind: &str) -> String {
 fn set_link(node: &Node, pf: Address, up: bool) {
     let name = pci::netdevs(&node.root, pf).unwrap().remove(0);
     let state = if up { "up" } else { "down" };
-    assert!(Command::new("ip").args(["link", "set", &name, state]).status().unwrap().success());
+    ip(&format!("link set {name} {state}"));
 }
 
 #[test]
@@ -81,7 +80,7 @@ fn after_every_attach_kind_a_card_is_as_it_was() {
 fn functions_that_were_there_come_back_with_their_drivers() {
     let (node, agent) = (Node::at_rest(), Agent::new());
     for module in ["igbvf", "vfio-pci"] {
-        assert!(Command::new("modprobe").arg(module).status().unwrap().success(), "{module}");
+        modprobe(module);
     }
     sriov::set_numvfs(&node.root, node.igb, 2).unwrap();
     let first = sriov::functions(&node.root, node.igb).unwrap()[0].address;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ringway_kernel::vdpa_bus;
 
 use crate::agent::{Agent, text};
-use crate::node::Node;
+use crate::node::{Node, ip, modprobe};
 use crate::program::{self, Program};
 
 fn wish(attach: [&str; 2]) -> String {
@@ -30,7 +30,7 @@ const NAMES: [&str; 2] = ["vduse.0", "vduse.1"];
 /// A node without VDUSE devices, whatever a test that failed has left.
 fn at_rest() -> Node {
     let node = Node::at_rest();
-    assert!(Command::new("modprobe").arg("vduse").status().unwrap().success());
+    modprobe("vduse");
     NAMES.iter().for_each(|name| program::forget(name));
     node
 }
@@ -76,7 +76,7 @@ fn a_program_that_does_not_answer_holds_up_its_device_and_nothing_else() {
     until("sleeps the call", || !agent.stuck().is_empty());
     // the rest of the node goes on
     for line in ["link add rw-slow type dummy", "link set rw-slow up", "link del rw-slow"] {
-        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
+        ip(line);
     }
     let output = applied.wait_with_output().unwrap();
     assert!(!output.status.success());

@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 
 use ringway_kernel::error::errno;
 use ringway_kernel::{pci, sriov, vfio};
 
-use crate::node::Node;
+use crate::node::{Node, ip, modprobe};
 use crate::stand::{Pod, settle};
 
 /// Functions of a card that no driver has.
@@ -16,10 +15,6 @@ fn carve(node: &Node, pf: pci::Address, count: u16) -> Vec<pci::Address> {
     sriov::set_drivers_autoprobe(root, pf, false).unwrap();
     sriov::set_numvfs(root, pf, count).unwrap();
     sriov::functions(root, pf).unwrap().into_iter().map(|function| function.address).collect()
-}
-
-fn modprobe(module: &str) {
-    assert!(Command::new("modprobe").arg(module).status().unwrap().success(), "{module}");
 }
 
 #[test]
@@ -89,8 +84,7 @@ fn an_interface_in_another_namespace_is_out_of_sight_and_its_drivers_are_not() {
         settle();
         let pod = Pod::new("rw-a");
         let name = pci::netdevs(root, vf).unwrap().remove(0);
-        let args = ["link", "set", &name, "netns", "rw-a"];
-        assert!(Command::new("ip").args(args).status().unwrap().success());
+        ip(&format!("link set {name} netns rw-a"));
         assert_eq!(pci::netdevs(root, vf).unwrap(), Vec::<String>::new());
         assert_eq!(pci::driver(root, vf).unwrap().as_deref(), Some(driver));
         assert_eq!(pci::virtio_driver(root, vf).unwrap(), virtio);

@@ -19,21 +19,13 @@ pub struct Devlink {
 impl Devlink {
     /// Finds the family; `None` if the kernel was built without it.
     pub fn open() -> Result<Option<Self>> {
-        match genl::family(&mut Socket::generic()?, wire::FAMILY) {
-            Ok(family) => Ok(Some(Self { family })),
-            Err(error) if error.errno() == Some(errno::ENOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(genl::find(wire::FAMILY)?.map(|family| Self { family }))
     }
 
     /// As [`Devlink::open`], with an error that says what to do.
     pub fn require() -> Result<Self> {
-        Self::open()?.ok_or_else(|| Error::Netlink {
-            op: "find generic netlink family",
-            object: wire::FAMILY.to_owned(),
-            errno: errno::ENOENT,
-            message: Some("this kernel was built without NET_DEVLINK".to_owned()),
-        })
+        Self::open()?
+            .ok_or_else(|| genl::missing(wire::FAMILY, "this kernel was built without NET_DEVLINK"))
     }
 
     /// All devices of this network namespace.

@@ -21,22 +21,16 @@ impl Vdpa {
     /// Finds the family; `None` if the `vdpa` module is not loaded, or the caller is not in the
     /// first network namespace.
     pub fn open() -> Result<Option<Self>> {
-        match genl::family(&mut Socket::generic()?, wire::FAMILY) {
-            Ok(family) => Ok(Some(Self { family })),
-            Err(error) if error.errno() == Some(errno::ENOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(genl::find(wire::FAMILY)?.map(|family| Self { family }))
     }
 
     /// As [`Vdpa::open`], with an error that says what to do.
     pub fn require() -> Result<Self> {
-        Self::open()?.ok_or_else(|| Error::Netlink {
-            op: "find generic netlink family",
-            object: wire::FAMILY.to_owned(),
-            errno: errno::ENOENT,
-            message: Some(
-                "load the module vdpa, and call from the first network namespace".to_owned(),
-            ),
+        Self::open()?.ok_or_else(|| {
+            genl::missing(
+                wire::FAMILY,
+                "load the module vdpa, and call from the first network namespace",
+            )
         })
     }
 

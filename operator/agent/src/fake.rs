@@ -3,6 +3,7 @@
 //! (tests/kernel: each refusal below has its twin there).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::devlink::EswitchMode;
@@ -22,6 +23,7 @@ use crate::cards::{self, Order};
 use crate::node::{Node, Observed};
 use crate::plan::Attach;
 use crate::step::{Function, Step, simulated_name, vdpa_name};
+use crate::wanted::{Defaults, Pool, Settings};
 
 pub(crate) use settings::fresh_vf;
 
@@ -426,6 +428,20 @@ pub(crate) fn serve(device: &mut VdpaDevice, driver: Option<Driver>) {
 pub(crate) fn vfio(group: u32) -> Vfio {
     let path = format!("/dev/vfio/{group}").into();
     Vfio { group: CharDevice { path, major: 243, minor: group }, cdev: None, shared: vec![] }
+}
+
+/// A pool named after its resource, with nothing asked of its functions.
+pub(crate) fn pool(name: &str, range: RangeInclusive<u32>, attach: Attach) -> Pool {
+    let resource = (attach != Attach::Host).then(|| format!("ringway.dev/{name}").parse().unwrap());
+    Pool {
+        name: name.into(),
+        resource,
+        range,
+        attach,
+        settings: Settings::default(),
+        defaults: Defaults::default(),
+        allocation: None,
+    }
 }
 
 /// The step that binds a function of the virtio card so that it can be attached in some way.

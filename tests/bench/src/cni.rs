@@ -55,8 +55,8 @@ pub(crate) fn measure() -> Result<Samples> {
             let floor = run(twin(&ours, &empty), &conf)?;
             let cost = run(ours, &conf).context(verb)?;
             if round >= WARM_UP {
-                pairs.empty.push(micros(floor));
-                pairs.ours.push(micros(cost));
+                pairs.empty.push(cost::micros(floor));
+                pairs.ours.push(cost::micros(cost));
             }
         }
         ensure!(stand.netdevs(&node) == before, "DEL has not put back what ADD found");
@@ -83,10 +83,6 @@ fn twin(command: &Command, program: &Path) -> Command {
         };
     }
     twin
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }
 
 #[cfg(test)]
@@ -119,8 +115,8 @@ mod tests {
     #[test]
     fn the_samples_are_as_the_lab_reads_them() {
         let mut samples = Samples::default();
-        samples.add.ours.push(micros(Duration::from_micros(1500)));
-        samples.add.empty.push(micros(Duration::from_micros(400)));
+        samples.add.ours.push(cost::micros(Duration::from_micros(1500)));
+        samples.add.empty.push(cost::micros(Duration::from_micros(400)));
         assert_eq!(
             serde_json::to_value(&samples).unwrap(),
             json!({"add": {"ours": [1500.0], "empty": [400.0]}, "del": {"ours": [], "empty": []}})

@@ -21,6 +21,11 @@ pub(crate) fn of(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     Ok(children()?.saturating_sub(before))
 }
 
+/// A time as samples have it.
+pub(crate) fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
 fn children() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("ask what processes have cost")?;
     Ok(duration(usage.user_time())? + duration(usage.system_time())?)

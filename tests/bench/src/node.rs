@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use ringway_kernel_tests::node::{Node, VIRTIO};
@@ -92,15 +92,11 @@ impl Costs {
             Ok(())
         })?;
         if counts {
-            self.time.push(micros(begun.elapsed()));
-            self.cpu.push(micros(cpu));
+            self.time.push(cost::micros(begun.elapsed()));
+            self.cpu.push(cost::micros(cpu));
         }
         Ok(())
     }
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }
 
 /// The agent's directories in one round, on a disk: its records are flushed.

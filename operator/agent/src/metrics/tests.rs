@@ -2,27 +2,17 @@ use ringway_kernel::Error;
 
 use super::*;
 use crate::before::Before;
-use crate::fake::{Fake, pf};
+use crate::fake::{self, Fake, pf};
 use crate::plan::Attach;
 use crate::reconcile::{Gate, reconcile};
-use crate::wanted::{Defaults, Parent, ParentName, Pool, Settings, Wanted};
+use crate::wanted::{Parent, ParentName, Wanted};
 
 const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
 
 /// Two functions for `ringway.dev/vms`.
 fn wanted() -> Wanted {
     let name = ParentName::Pci(pf());
-    let resource = Some("ringway.dev/vms".parse().unwrap());
-    let (attach, settings) = (Attach::VhostVdpa, Settings::default());
-    let pool = Pool {
-        name: "vms".into(),
-        resource,
-        range: 0..=1,
-        attach,
-        settings,
-        defaults: Defaults::default(),
-        allocation: None,
-    };
+    let pool = fake::pool("vms", 0..=1, Attach::VhostVdpa);
     let parent = Parent::new(name, 2, vec![pool]);
     Wanted { parents: vec![parent], refusals: vec![] }
 }

@@ -1,11 +1,11 @@
 use super::*;
 use crate::before::Before;
-use crate::fake::{Fake, pf};
+use crate::fake::{self, Fake, pf};
 use crate::node::Node as _;
 use crate::plan::{Attach, Planned};
 use crate::reconcile::{Gate, reconcile};
 use crate::step::Step;
-use crate::wanted::{Defaults, Parent, ParentName, Pool, Settings, Wanted};
+use crate::wanted::{Parent, ParentName, Wanted};
 
 /// A node, what is wanted of it, and what was told of it.
 struct World {
@@ -18,17 +18,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let resource = Some("ringway.dev/vms".parse().unwrap());
-        let (attach, settings) = (Attach::VhostVdpa, Settings::default());
-        let pool = Pool {
-            name: "vms".into(),
-            resource,
-            range: 0..=1,
-            attach,
-            settings,
-            defaults: Defaults::default(),
-            allocation: None,
-        };
+        let pool = fake::pool("vms", 0..=1, Attach::VhostVdpa);
         let name = ParentName::Pci(pf());
         let parent = Parent::new(name, 2, vec![pool]);
         Self {

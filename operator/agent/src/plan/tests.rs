@@ -6,7 +6,7 @@ use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::Traffic;
 
 use super::*;
-use crate::fake::{Fake, pf};
+use crate::fake::{Fake, pf, pool};
 use crate::node::Node as _;
 use crate::reconcile::{Gate, reconcile, record};
 use crate::wanted::{Defaults, Pool, Settings};
@@ -18,19 +18,6 @@ mod eswitch;
 mod ownership;
 mod together;
 mod world;
-
-fn pool(name: &str, range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
-    let resource = (attach != Attach::Host).then(|| format!("ringway.dev/{name}").parse().unwrap());
-    Pool {
-        name: name.into(),
-        resource,
-        range,
-        attach,
-        settings: Settings::default(),
-        defaults: Defaults::default(),
-        allocation: None,
-    }
-}
 
 fn card(count: u16, pools: Vec<Pool>) -> Wanted {
     let name = ParentName::Pci(pf());

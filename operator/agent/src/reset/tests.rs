@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::before::ParentBefore;
-use crate::fake::{Fake, PF, pf};
+use crate::fake::{self, Fake, PF, pf};
 use crate::offer;
 use crate::plan::Attach;
 use crate::reconcile::Gate;
@@ -85,20 +85,10 @@ impl Carved {
         let (dir, tree, mut fake) = (tempfile::tempdir().unwrap(), Tree::new(""), Fake::new());
         let _ = fake.apply(&crate::step::Step::LoadModule("vdpa"));
         let at_first = fake.observed.clone();
-        let pool = |name: &str, range, attach| {
-            let resource = Some(format!("ringway.dev/{name}").parse().unwrap());
-            Pool {
-                name: name.into(),
-                resource,
-                range,
-                attach,
-                settings: Settings::default(),
-                defaults: Defaults::default(),
-                allocation: None,
-            }
-        };
-        let pools =
-            vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=3, Attach::VirtioVdpa)];
+        let pools = vec![
+            fake::pool("vms", 0..=1, Attach::VhostVdpa),
+            fake::pool("pods", 2..=3, Attach::VirtioVdpa),
+        ];
         let parent = Parent { mtu: Some(1400), ..Parent::new(ParentName::Pci(pf()), 4, pools) };
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
         Self { at_first, ..Self::of(dir, tree, fake, &wanted) }

@@ -4,10 +4,10 @@ use ringway_kernel::inventory::VdpaFamily;
 use super::*;
 use crate::before::Before;
 use crate::cards;
-use crate::fake::{Fake, pf};
+use crate::fake::{self, Fake, pf};
 use crate::reconcile::{Gate, reconcile};
 use crate::step::Step;
-use crate::wanted::{Defaults, Parent, Refusal, Settings, Wanted};
+use crate::wanted::{Parent, Refusal, Wanted};
 
 /// A node with one function that is as wanted, and the report about it.
 fn world() -> (Fake, Wanted, Report) {
@@ -16,17 +16,7 @@ fn world() -> (Fake, Wanted, Report) {
 
 fn world_of(mut fake: Fake, attach: Attach) -> (Fake, Wanted, Report) {
     let name = ParentName::Pci(pf());
-    let resource = (attach != Attach::Host).then(|| "ringway.dev/vms".parse().unwrap());
-    let settings = Settings::default();
-    let pool = Pool {
-        name: "vms".into(),
-        resource,
-        range: 0..=0,
-        attach,
-        settings,
-        defaults: Defaults::default(),
-        allocation: None,
-    };
+    let pool = fake::pool("vms", 0..=0, attach);
     let parent = Parent::new(name, 1, vec![pool]);
     let wanted = Wanted { parents: vec![parent], refusals: vec![] };
     let go = |_: &_, _: &_| Gate::Go(vec![]);

@@ -2,20 +2,11 @@ use ringway_api::device_policy::Attach;
 
 use super::*;
 use crate::before::Before;
-use crate::fake::{Fake, pf};
+use crate::fake::{Fake, pf, pool};
 use crate::reconcile::{Gate, reconcile};
 use crate::wanted::{Defaults, Pool, Settings};
 
 fn wanted() -> Wanted {
-    let pool = |name: &str, range, attach| Pool {
-        name: name.into(),
-        resource: Some(format!("ringway.dev/{name}").parse().unwrap()),
-        range,
-        attach,
-        settings: Settings::default(),
-        defaults: Defaults::default(),
-        allocation: None,
-    };
     let pools =
         vec![pool("vms", 0..=1, Attach::VhostVdpa), pool("pods", 2..=2, Attach::VirtioVdpa)];
     let name = ParentName::Pci(pf());
