@@ -243,6 +243,45 @@ fn somebody_elses_vdpa_device_is_left_alone() {
     assert!(vdpa_bus::exists(&node.root, "theirs"));
 }
 
+/// Killed before each kind of change, and while it writes its files: the next start converges.
+#[test]
+fn killed_at_any_kind_of_step_the_next_start_converges() {
+    let node = Node::at_rest();
+    let wish = four("virtio-vdpa");
+    let pf = format!("/sys/bus/pci/devices/{VIRTIO}");
+    let file = |path: &str| vec!["-P".to_owned(), path.to_owned()];
+    let renames = "rename,renameat,renameat2";
+    let points = [
+        ("write", 1, file("/sys/bus/vdpa/drivers_autoprobe")),
+        ("write", 1, file(&format!("{pf}/sriov_drivers_autoprobe"))),
+        ("write", 1, file(&format!("{pf}/sriov_numvfs"))),
+        ("write", 1, file("/sys/bus/pci/drivers_probe")),
+        ("write", 1, file("/sys/bus/vdpa/drivers_probe")),
+        // the counts are those of one thread: reading, resolving the family, creating a device
+        ("sendto", 1, vec![]),
+        ("sendto", 2, vec![]),
+        ("sendto", 3, vec![]),
+        (renames, 1, vec![]),
+        (renames, 3, vec![]),
+    ];
+    for (calls, count, path) in points {
+        node.rest();
+        let agent = Agent::new();
+        let inject = format!("inject={calls}:signal=SIGKILL:when={count}");
+        let output = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null"])
+            .args(path.clone())
+            .args(["-e", &format!("trace={calls}"), "-e", &inject])
+            .args(agent.args("apply", &wish))
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "never came to {calls} {count} {path:?}");
+        agent.must("apply", &wish);
+        let wanted = ["vhost_vdpa", "vhost_vdpa", "virtio_vdpa", "virtio_vdpa"];
+        assert_eq!(drivers(&node), wanted, "after {calls} {count} {path:?}");
+    }
+}
+
 /// udevd itself says what it makes of the rules: of the interface of a function's vDPA device, and of
 /// one that the host keeps.
 #[test]
