@@ -3,6 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{ErrorKind, Read, Write},
+    os::fd::AsRawFd,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, FlockOperation, OFlags, RenameFlags, flock, renameat_with},
+    fs::{AtFlags, CWD, FlockOperation, OFlags, flock, linkat},
     io::Errno,
 };
 
@@ -45,16 +46,11 @@ impl Marker {
     pub fn place(root: &Root, dir: &Path, device: &str, op: &str) -> Result<Self> {
         let path = marker_path(dir, device)?;
         make_dir(dir)?;
-        let temporary = dir.join(format!(".{device}.{}", thread_id(root)));
-        let placed = Self::write(&temporary, &text(root, op)).and_then(|file| {
-            publish(&temporary, &path, device, op)?;
-            sync_dir(dir)?;
-            Ok(Self { file, path })
-        });
-        if placed.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        placed
+        let file = Self::write(dir, &text(root, op))
+            .map_err(|source| Error::io("write marker", &path, source))?;
+        publish(&file, &path, device, op)?;
+        sync_dir(dir)?;
+        Ok(Self { file, path })
     }
 
     /// Takes the marker away: the call is back.
@@ -62,21 +58,16 @@ impl Marker {
         remove_if_same(&self.file, &self.path)
     }
 
-    /// Locked before it has its name, so that nobody sees it without the lock.
-    fn write(temporary: &Path, text: &str) -> Result<File> {
-        let write = || -> std::io::Result<File> {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(temporary)?;
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            Ok(file)
-        };
-        write().map_err(|source| Error::io("write marker", temporary, source))
+    /// Locked before it has its name, so that nobody sees it without the lock; and without any
+    /// name until then, so that nothing is left of it if we are killed.
+    fn write(dir: &Path, text: &str) -> std::io::Result<File> {
+        let flags = OFlags::TMPFILE.bits().cast_signed();
+        let mut file =
+            OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(dir)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        Ok(file)
     }
 }
 
@@ -85,9 +76,6 @@ impl Marker {
 pub fn live(dir: &Path) -> Result<Vec<Live>> {
     let mut found = Vec::new();
     for device in sysfs::names(dir)? {
-        if device.starts_with('.') {
-            continue;
-        }
         let path = dir.join(&device);
         let Some(mut file) = open(&path)? else { continue };
         // Shared: two who look at once must not take each other for the call.
@@ -101,13 +89,15 @@ pub fn live(dir: &Path) -> Result<Vec<Live>> {
 }
 
 /// Gives a written marker its name, in place of one that is no longer live.
-fn publish(temporary: &Path, path: &Path, device: &str, op: &str) -> Result<()> {
+fn publish(file: &File, path: &Path, device: &str, op: &str) -> Result<()> {
     const ATTEMPTS: usize = 100;
+    // The way to it that open(2) gives for O_TMPFILE: AT_EMPTY_PATH would take a capability.
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     for _ in 0..ATTEMPTS {
-        match renameat_with(CWD, temporary, CWD, path, RenameFlags::NOREPLACE) {
+        match linkat(CWD, &unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => {}
-            Err(error) => return Err(Error::io("rename marker to", path, error.into())),
+            Err(error) => return Err(Error::io("name marker", path, error.into())),
         }
         let dir = path.parent().unwrap_or(path);
         if let Some(live) = live(dir)?.into_iter().find(|live| live.device == device) {
@@ -120,7 +110,7 @@ fn publish(temporary: &Path, path: &Path, device: &str, op: &str) -> Result<()> 
         // Somebody else looks at the stale marker at this very moment.
         thread::sleep(Duration::from_millis(1));
     }
-    Err(Error::io("rename marker to", path, Errno::EXIST.into()))
+    Err(Error::io("name marker", path, Errno::EXIST.into()))
 }
 
 /// Removes a marker whose call is gone. Alone, so that none removes the marker that takes the name
@@ -168,7 +158,7 @@ fn read(file: &mut File, path: &Path) -> Result<String> {
 }
 
 fn marker_path(dir: &Path, device: &str) -> Result<PathBuf> {
-    // A leading dot is the mark of our temporary files.
+    // A leading dot would hide it from people.
     let bad = device.is_empty() || device.starts_with('.') || device.contains(['/', '\0']);
     if bad {
         return Err(Error::parse("device id", device, "a name that a file can have"));

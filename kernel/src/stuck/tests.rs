@@ -94,7 +94,7 @@ fn a_second_marker_of_a_device_is_refused() {
     let first = Marker::place(&root, temp.path(), "sim0", "delete").unwrap();
     let error = Marker::place(&root, temp.path(), "sim0", "create").unwrap_err();
     assert!(matches!(error, Error::Stuck { .. }), "{error}");
-    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no temporary file remains");
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "and nothing besides");
     first.remove().unwrap();
     Marker::place(&root, temp.path(), "sim0", "create").unwrap().remove().unwrap();
 }

@@ -42,6 +42,20 @@ pub(crate) struct Fake {
     pub(crate) deaf: bool,
     /// Modules that are not installed.
     pub(crate) absent: Vec<&'static str>,
+    /// What goes wrong where functions of the first card are made.
+    pub(crate) broken: Broken,
+}
+
+/// What a card or its driver may do that no card of the kernel ring does: no step's refusal, but what
+/// drivers/pci/iov.c passes on from the driver, or only logs.
+#[derive(Debug, Default)]
+pub(crate) struct Broken {
+    /// The answer to any number of functions but none: EBUSY, ENOMEM.
+    pub(crate) refuses: Option<i32>,
+    /// No more functions than these are made, whatever was asked for.
+    pub(crate) most: Option<u16>,
+    /// The driver of the functions makes no interface.
+    pub(crate) no_interface: bool,
 }
 
 pub(crate) fn pf() -> Address {
@@ -64,7 +78,14 @@ impl Fake {
             vdpa_autoprobe: None,
             attached: Ok(BTreeMap::new()),
         };
-        Self { observed, done: vec![], overrides: BTreeMap::new(), deaf: false, absent: vec![] }
+        Self {
+            observed,
+            done: vec![],
+            overrides: BTreeMap::new(),
+            deaf: false,
+            absent: vec![],
+            broken: Broken::default(),
+        }
     }
 
     /// The same with functions that no driver has.
@@ -136,6 +157,34 @@ impl Fake {
         represent(card);
         self.overrides.retain(|(card, _), _| *card != pf);
         Ok(())
+    }
+
+    /// As ringway_kernel::sriov does it: by way of none, and what came of it is read back.
+    fn make_functions(&mut self, pf: Address, count: u16) -> Result<()> {
+        if self.card_at(pf)?.numvfs != 0 && count != 0 {
+            self.set_count(pf, 0)?;
+        }
+        if pf != self::pf() {
+            return self.set_count(pf, count);
+        }
+        if let Some(errno) = self.broken.refuses.filter(|_| count != 0) {
+            let path = format!("/sys/bus/pci/devices/{pf}/sriov_numvfs").into();
+            let source = std::io::Error::from_raw_os_error(errno);
+            return Err(Error::Io { op: format!("write \"{count}\" to"), path, source });
+        }
+        let made = self.broken.most.map_or(count, |most| most.min(count));
+        self.set_count(pf, made)?;
+        if self.broken.no_interface {
+            self.card_at(pf)?.functions.iter_mut().for_each(makes_no_interface);
+        }
+        if made == count {
+            return Ok(());
+        }
+        Err(Error::Unexpected {
+            object: format!("VFs of PCI function {pf}"),
+            found: made.to_string(),
+            expected: count.to_string(),
+        })
     }
 
     /// A card of a driver whose eswitch can change, in its place.
@@ -293,7 +342,7 @@ impl Node for Fake {
             Step::RaiseUplink { link } => self.uplink(*link)?.up = true,
             Step::LowerUplink { link } => self.uplink(*link)?.up = false,
             Step::SetFunctionAutoprobe { pf, on } => self.card_at(*pf)?.drivers_autoprobe = *on,
-            Step::SetFunctionCount { pf, count } => self.set_count(*pf, *count)?,
+            Step::SetFunctionCount { pf, count } => self.make_functions(*pf, *count)?,
             Step::SetEswitchMode { pf, mode } => self.set_mode(*pf, *mode)?,
             Step::UnbindFunction { function } => {
                 self.rebind(function, None)?;
@@ -314,6 +363,10 @@ impl Node for Fake {
             }
             Step::BindFunction { function, driver } => {
                 self.rebind(function, Some(driver.name))?;
+                let of_first = matches!(function, Function::Vf { pf, .. } if *pf == self::pf());
+                if self.broken.no_interface && of_first {
+                    makes_no_interface(self.function(function)?);
+                }
                 self.pin(function, driver.pinned.then(|| driver.name.to_owned()));
             }
             Step::ReleaseFunction { function, driver, only } => {
@@ -389,6 +442,12 @@ fn function(card: &Parent, index: u32, driver: Option<&str>) -> VirtualFunction 
     };
     drive(&mut function, driver);
     function
+}
+
+/// What virtio-pci leaves of a function whose virtio device virtio_net has not taken.
+fn makes_no_interface(function: &mut VirtualFunction) {
+    function.virtio_driver = None;
+    function.netdevs.clear();
 }
 
 /// The representors of a card's functions.

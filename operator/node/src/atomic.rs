@@ -7,13 +7,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-
-/// A write takes milliseconds, on the worst of disks seconds.
-const LONGEST_WRITE: Duration = Duration::from_secs(60);
 
 /// Why a shared file could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +77,9 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::NotAFilePath { path: path.to_owned() });
     };
+    // held, and with it its lock, until it has its name
     let (temp, file) = create_temp(dir, name)?;
-    let done = fill(&temp, file, bytes, mode)
+    let done = fill(&temp, &file, bytes, mode)
         .and_then(|()| std::fs::rename(&temp, path).map_err(|e| Error::io("rename to", path, e)));
     if done.is_err() {
         // Best effort: the first error is the one worth telling.
@@ -91,16 +89,17 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     sync_dir(dir)
 }
 
-fn fill(temp: &Path, mut file: File, bytes: &[u8], mode: u32) -> Result<(), Error> {
+fn fill(temp: &Path, mut file: &File, bytes: &[u8], mode: u32) -> Result<(), Error> {
     file.write_all(bytes).map_err(|e| Error::io("write", temp, e))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
         .map_err(|e| Error::io("set mode of", temp, e))?;
     file.sync_all().map_err(|e| Error::io("sync", temp, e))
 }
 
-/// A new file beside its target. The name starts with a dot and has no known extension, so that
-/// neither a CDI cache nor a person takes it for content. Several containers may write to one
-/// directory, each as process 1, so the clock and not the process id tells names apart.
+/// A new file beside its target, locked for as long as it is written. The name starts with a dot and
+/// has no known extension, so that neither a CDI cache nor a person takes it for content. Several
+/// containers may write to one directory, each as process 1, so the clock and not the process id
+/// tells names apart.
 fn create_temp(dir: &Path, name: &std::ffi::OsStr) -> Result<(PathBuf, File), Error> {
     let nanos = now();
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -110,41 +109,65 @@ fn create_temp(dir: &Path, name: &std::ffi::OsStr) -> Result<(PathBuf, File), Er
         temp.push(name);
         temp.push(format!(".{:x}-{attempt}", nanos));
         let temp = dir.join(temp);
-        match rustix::fs::open(&temp, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => return Ok((temp, File::from(fd))),
-            Err(Errno::EXIST) if attempt < 16 => attempt += 1,
-            Err(e) => return Err(Error::io("create", &temp, e)),
+        let error = match rustix::fs::open(&temp, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) if lock_named(&fd).map_err(|e| Error::io("lock", &temp, e))? => {
+                return Ok((temp, File::from(fd)));
+            }
+            // who clears up was quicker than the lock, and removes it
+            Ok(_) => Errno::EXIST,
+            Err(error) => error,
+        };
+        match error {
+            Errno::EXIST if attempt < 16 => attempt += 1,
+            error => return Err(Error::io("create", &temp, error)),
         }
     }
 }
 
+/// Locks a file; says whether that was possible, and the file has still a name then.
+fn lock_named(fd: impl std::os::fd::AsFd) -> Result<bool, Errno> {
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        locked => locked.and_then(|()| Ok(rustix::fs::fstat(&fd)?.st_nlink > 0)),
+    }
+}
+
 /// Removes temporary files in `dir` that a [`write`] has left whose process was killed: those for
-/// targets that are `ours`, and older than any write takes.
+/// targets that are `ours`, and that nobody has locked.
 ///
 /// # Errors
-/// The directory cannot be listed, or a file not be removed. No directory is no error.
+/// The directory cannot be listed, or a file not be opened or removed. No directory is no error.
 pub fn remove_leftovers(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<(), Error> {
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(|e| Error::io("list", dir, e))?,
     };
-    let latest = now().saturating_sub(LONGEST_WRITE.as_nanos());
     for entry in entries {
         let name = entry.map_err(|e| Error::io("list", dir, e))?.file_name();
-        let left = |(target, made)| ours(target) && made < latest;
-        if temp_target(&name.to_string_lossy()).is_some_and(left) {
-            remove(&dir.join(name))?;
+        if !temp_target(&name.to_string_lossy()).is_some_and(&ours) {
+            continue;
+        }
+        let path = dir.join(&name);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let left = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => false,
+            opened => opened.and_then(lock_named).map_err(|e| Error::io("look at", &path, e))?,
+        };
+        // Its lock may be free because it has just got its name: then this one is gone.
+        if left {
+            remove(&path)?;
         }
     }
     Ok(())
 }
 
-/// The target and the time in the name of a temporary file.
-fn temp_target(name: &str) -> Option<(&str, u128)> {
+/// The target in the name of a temporary file.
+fn temp_target(name: &str) -> Option<&str> {
     let (target, tail) = name.strip_prefix('.')?.rsplit_once('.')?;
     let (nanos, attempt) = tail.split_once('-')?;
     attempt.parse::<u32>().ok()?;
-    Some((target, u128::from_str_radix(nanos, 16).ok()?))
+    u128::from_str_radix(nanos, 16).ok()?;
+    Some(target)
 }
 
 /// Nanoseconds since 1970.

@@ -12,6 +12,7 @@ use crate::reconcile::{Gate, reconcile, record};
 use crate::wanted::{Defaults, Pool, Settings};
 
 mod any;
+mod broken;
 mod defaults;
 mod drift;
 mod eswitch;

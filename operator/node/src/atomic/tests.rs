@@ -70,22 +70,50 @@ fn read_refuses_what_is_not_a_small_regular_file() {
 }
 
 #[test]
-fn old_leftovers_of_ours_go_and_nothing_else() {
+fn leftovers_of_ours_go_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let (temp, _) = create_temp(dir.path(), "a.json".as_ref()).unwrap();
-    let temp = temp.file_name().unwrap().to_str().unwrap();
-    let (target, made) = temp_target(temp).unwrap();
-    assert!(target == "a.json" && now() - made < LONGEST_WRITE.as_nanos(), "{temp}");
+    let (written, writer) = create_temp(dir.path(), "a.json".as_ref()).unwrap();
+    let written = written.file_name().unwrap().to_str().unwrap();
+    assert_eq!(temp_target(written), Some("a.json"), "{written}");
     let kept = ["a.json", ".a.json", ".a.json.swp", ".a.json.12-", ".b.json.12-0", "a.json.12-0"];
     for name in kept.into_iter().chain([".a.json.12-0", ".a.json.17bb-1"]) {
         std::fs::write(dir.path().join(name), "").unwrap();
     }
-    remove_leftovers(dir.path(), |target| target == "a.json").unwrap();
+    let left = || {
+        remove_leftovers(dir.path(), |target| target == "a.json").unwrap();
+        names(dir.path())
+    };
     let mut expected = kept.map(str::to_owned).to_vec();
-    expected.push(temp.to_owned());
     expected.sort();
-    assert_eq!(names(dir.path()), expected);
+    drop(writer);
+    assert_eq!(left(), expected);
     remove_leftovers(&dir.path().join("absent"), |_| true).unwrap();
+}
+
+#[test]
+fn a_file_that_is_being_written_is_no_leftover() {
+    let dir = tempfile::tempdir().unwrap();
+    let (temp, writer) = create_temp(dir.path(), "a.json".as_ref()).unwrap();
+    remove_leftovers(dir.path(), |_| true).unwrap();
+    assert!(temp.exists());
+    drop(writer);
+    remove_leftovers(dir.path(), |_| true).unwrap();
+    assert!(!temp.exists());
+}
+
+#[test]
+fn writes_go_on_while_somebody_clears_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| (0..200).try_for_each(|_| write(&path, b"whole", 0o600)));
+        while !writes.is_finished() {
+            remove_leftovers(dir.path(), |_| true).unwrap();
+        }
+        writes.join().unwrap().unwrap();
+    });
+    assert_eq!(names(dir.path()), ["a.json"]);
+    assert_eq!(read(&path, 5).unwrap(), b"whole");
 }
 
 #[test]
