@@ -1,6 +1,7 @@
 //! The agent by hand, without a cluster: observe, plan, apply.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use ringway_kernel::{sriov, vdpa_bus};
@@ -29,11 +30,15 @@ impl Agent {
     }
 
     /// Writes a file of another of Ringway's processes; says where it is.
-    pub(crate) fn write_state(&self, name: &str, content: &str) -> std::path::PathBuf {
-        let path = self.dir.path().join("state").join(name);
+    pub(crate) fn write_state(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.state().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     fn path(&self, name: &str) -> String {
@@ -58,6 +63,13 @@ impl Agent {
         let reset = ["reset", "--kubelet-dir", &self.path("no-kubelet")].map(str::to_owned);
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         [self.program(), reset.to_vec(), args].concat()
+    }
+
+    /// What it does before kubelet starts, on a machine without one.
+    pub(crate) fn boot(&self) -> Output {
+        let boot = ["boot", "--kubelet-dir", &self.path("no-kubelet")].map(str::to_owned);
+        let args = [self.program(), boot.to_vec()].concat();
+        Command::new(&args[0]).args(&args[1..]).output().unwrap()
     }
 
     pub(crate) fn must_reset(&self, args: &[&str]) -> String {

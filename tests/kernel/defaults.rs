@@ -145,7 +145,7 @@ fn an_attached_function_is_the_cni_plugins() {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let record = serde_json::json!({"version": 1, "phase": "attached", "containerId": "c1",
         "ifname": "net1", "bootId": boot.trim(), "device": id.to_string()});
-    let record = agent.write_state("attachments/c1:net1.json", &record.to_string());
+    let record = agent.write_state("attachments/c1:net1.json", record.to_string());
     by_hand(&node, 1, VfSetting::Vlan(Some(THEIRS)));
     assert!(agent.must("apply", &wish).starts_with("0 steps done"));
     assert_eq!(vfs(&node)[1].vlan, Some(THEIRS));

@@ -22,6 +22,7 @@ mod reset;
 mod selftest;
 mod simulator;
 mod sriov;
+mod storage;
 mod stuck;
 mod tracer;
 mod vduse;
