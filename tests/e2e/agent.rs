@@ -34,6 +34,57 @@ fn a_step_that_would_disturb_a_held_device_waits_for_its_pod_to_end() {
     cluster.allocatable("rings", 4);
 }
 
+/// Devices are asked for and are to be changed at the same time, again and again: whoever is given
+/// one has it until the end, and whoever is not is told so before the container starts.
+#[test]
+fn a_device_is_never_changed_under_an_allocation() {
+    const ROUNDS: usize = 6;
+    let cluster = Cluster::at_rest();
+    let rings = policy("race", 2, json!([pool("rings", "0-1", "vhost-vdpa")]));
+    let others = policy("race", 2, json!([pool("others", "0-1", "virtio-vdpa")]));
+    let names: Vec<_> = (0..2 * ROUNDS).map(|i| format!("racer-{i}")).collect();
+    for (round, racers) in names.chunks(2).enumerate() {
+        cluster.apply(&rings);
+        racers.iter().for_each(|name| cluster.apply(&racer(name)));
+        match round % 2 {
+            // while they are given out
+            0 => cluster.allocatable("rings", 2),
+            // once they are
+            _ => drop(ended_or(&cluster, &racers[0], "Running")),
+        }
+        cluster.apply(&others);
+        cluster.condition("race", "Ready");
+    }
+    cluster.apply(&rings);
+    let ends: Vec<_> = names.iter().map(|name| ended_or(&cluster, name, "")).collect();
+    let given = ends.iter().filter(|end| *end == "Succeeded").count();
+    println!("shown: {given} of {} allocations, {ROUNDS} changes; {ends:?}", ends.len());
+    let refused = ends.iter().filter(|end| *end == "Failed UnexpectedAdmissionError").count();
+    assert_eq!(given + refused, ends.len(), "a container lost its device: {ends:?}");
+    assert!(given >= ROUNDS, "hardly anybody was given one: {ends:?}");
+}
+
+/// A pod that opens its device, keeps it for a while and looks whether it is still there.
+fn racer(name: &str) -> serde_json::Value {
+    let mut pod = pods::pod(name, "", "rings");
+    pod["metadata"].as_object_mut().unwrap().remove("annotations");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let uses = "device=$(ls -d /dev/ringway/*) && exec 3<>$device && sleep 2 && test -c $device";
+    pod["spec"]["containers"][0]["command"] = json!(["sh", "-c", uses]);
+    pod
+}
+
+/// Waits until a pod has ended, or is in this phase; says how it ended, with a failure's reason.
+fn ended_or(cluster: &Cluster, name: &str, phase: &str) -> String {
+    cluster.until(&format!("pod {name} ends"), SOON, || {
+        let status = cluster.get(&format!("pod {name}"))["status"].clone();
+        let found = status["phase"].as_str().unwrap_or_default();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        let ended = [phase, "Succeeded", "Failed"].contains(&found);
+        ended.then(|| format!("{found} {reason}").trim_end().to_owned())
+    })
+}
+
 #[test]
 fn it_converges_after_being_killed_while_it_carves() {
     let cluster = Cluster::at_rest();
