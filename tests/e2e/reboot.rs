@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, kubectl, lab, on_node, policy, pool};
+use crate::cluster::{Cluster, SOON, kubectl, lab, on_node, policy, pool};
 use crate::pods;
 
 /// A machine's start, its cluster's and the pods'.
@@ -70,43 +70,93 @@ fn moment(unit: &str, what: &str) -> u64 {
     text.trim().parse().unwrap()
 }
 
+/// Three pods with devices before a reboot: a bare one, and those of two Deployments.
+const APPS: [&str; 3] = ["bare", "web-a", "web-b"];
+
+struct Before {
+    cluster: Cluster,
+    /// Their containers.
+    containers: [String; 3],
+    kernel: String,
+}
+
+impl Before {
+    fn new() -> Self {
+        let cluster = Cluster::at_rest();
+        cluster.apply(&policy("rings", 4, json!([pool("rings", "0-3", "virtio-vdpa")])));
+        cluster.allocatable("rings", 4);
+        cluster.apply(&pods::network("rings", "rings"));
+        let mut bare = pods::pod("bare", "rings", "rings");
+        bare["metadata"]["labels"] = json!({"app": "bare"});
+        cluster.apply(&bare);
+        for name in ["web-a", "web-b"] {
+            cluster.apply(&deployment(name));
+        }
+        let containers = APPS.map(|name| ready(&cluster, &format!("app={name}"), ""));
+        ping("deploy/web-a", "deploy/web-b");
+        let kernel = cluster.kernel();
+        Self { cluster, containers, kernel }
+    }
+
+    /// Carves before kubelet starts, whatever hands out then; both Deployments are back.
+    fn reboot(&self) {
+        let cluster = &self.cluster;
+        reboot(cluster);
+        cluster.until("ringway.service has done its work", REBOOT, || {
+            (moment("ringway.service", "ExecMainExitTimestamp") > 0).then_some(())
+        });
+        assert_eq!(
+            cluster.kernel(),
+            self.kernel,
+            "{}",
+            on_node("journalctl -b -u ringway.service")
+        );
+        cluster.until("kubelet runs", REBOOT, || {
+            (moment("kubelet.service", "ActiveEnterTimestamp") > 0).then_some(())
+        });
+        let carved_at = moment("ringway.service", "ExecMainExitTimestamp");
+        let kubelet_at = moment("kubelet.service", "ExecMainStartTimestamp");
+        assert!(carved_at < kubelet_at, "carved at {carved_at}, kubelet at {kubelet_at}");
+        for (name, before) in APPS.into_iter().zip(&self.containers).skip(1) {
+            ready(cluster, &format!("app={name}"), before);
+        }
+        ping("deploy/web-a", "deploy/web-b");
+        ping("deploy/web-b", "deploy/web-a");
+        cluster.condition("rings", "Ready");
+    }
+}
+
+/// The unit serves when kubelet looks at the pods that it finds on its node, and leaves when the
+/// device plugin's pod serves.
 #[test]
-fn pods_of_a_deployment_are_back_and_ping() {
-    let cluster = Cluster::at_rest();
-    cluster.apply(&policy("rings", 4, json!([pool("rings", "0-3", "virtio-vdpa")])));
-    cluster.allocatable("rings", 4);
-    cluster.apply(&pods::network("rings", "rings"));
-    let mut bare = pods::pod("bare", "rings", "rings");
-    bare["metadata"]["labels"] = json!({"app": "bare"});
-    cluster.apply(&bare);
-    let apps = ["bare", "web-a", "web-b"];
-    for name in ["web-a", "web-b"] {
-        cluster.apply(&deployment(name));
-    }
-    let before = apps.map(|name| ready(&cluster, &format!("app={name}"), ""));
-    ping("deploy/web-a", "deploy/web-b");
-    let carved = cluster.kernel();
-
-    reboot(&cluster);
-    cluster.until("ringway.service has done its work", REBOOT, || {
-        (moment("ringway.service", "ExecMainExitTimestamp") > 0).then_some(())
+fn pods_keep_their_devices_over_a_reboot() {
+    let before = Before::new();
+    let pods = |selector: &str| {
+        kubectl(&format!("get pods -l {selector} -o jsonpath={{.items[*].metadata.uid}}"))
+    };
+    let (uid, mac) = (pods("app=bare"), pods::mac("bare"));
+    let deployed = pods("app in (web-a,web-b)");
+    before.reboot();
+    ready(&before.cluster, "app=bare", &before.containers[0]);
+    assert_eq!((pods("app=bare"), pods::mac("bare")), (uid, mac), "another pod or device");
+    assert_eq!(pods("app in (web-a,web-b)"), deployed, "a Deployment had to make a pod anew");
+    before.cluster.until("the unit has left", SOON, || {
+        let unit = on_node("systemctl show -p ActiveState,Result ringway-device-plugin");
+        let left =
+            ["ActiveState=inactive", "Result=success"].iter().all(|part| unit.contains(part));
+        left.then_some(())
     });
-    assert_eq!(cluster.kernel(), carved, "{}", on_node("journalctl -b -u ringway.service"));
-    cluster.until("kubelet runs", REBOOT, || {
-        (moment("kubelet.service", "ActiveEnterTimestamp") > 0).then_some(())
-    });
-    let (carved_at, kubelet_at) = (
-        moment("ringway.service", "ExecMainExitTimestamp"),
-        moment("kubelet.service", "ExecMainStartTimestamp"),
-    );
-    assert!(carved_at < kubelet_at, "carved at {carved_at}, kubelet at {kubelet_at}");
+}
 
-    for (name, before) in apps.into_iter().zip(&before).skip(1) {
-        ready(&cluster, &format!("app={name}"), before);
-    }
-    let bare = cluster.get("pod bare")["status"].clone();
+/// Kubelet refuses for good what it cannot give a device at once.
+#[test]
+fn without_the_unit_that_hands_out_bare_pods_fail_and_others_are_made_anew() {
+    let before = Before::new();
+    // the agent's pod enables it again when it starts
+    on_node("systemctl disable ringway-device-plugin.service");
+    before.reboot();
+    let bare = before.cluster.get("pod bare")["status"].clone();
     println!("\nshown: a bare pod: {} {} {}", bare["phase"], bare["reason"], bare["message"]);
-    ping("deploy/web-a", "deploy/web-b");
-    ping("deploy/web-b", "deploy/web-a");
-    cluster.condition("rings", "Ready");
+    let end = (bare["phase"].as_str(), bare["reason"].as_str());
+    assert_eq!(end, (Some("Failed"), Some("UnexpectedAdmissionError")), "{bare}");
 }

@@ -170,6 +170,10 @@ pub struct Install {
     /// The ringway binary that CDI specs name as a hook; none if absent.
     #[arg(long, value_name = "PATH", value_parser = plain_path)]
     pub hook: Option<PathBuf>,
+    /// Also a unit that hands devices out from before kubelet starts until the device plugin's pod
+    /// does: pods that nobody makes anew keep their devices over a reboot. Without this it is removed.
+    #[arg(long)]
+    pub device_plugin: bool,
 }
 
 /// What to put back.

@@ -1,4 +1,4 @@
-//! `install`: puts what works at boot on the host: two programs, and the unit that starts them.
+//! `install`: puts what works at boot on the host: two programs, and the units that start them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,8 +17,8 @@ const PROGRAMS: [&str; 2] = ["ringway-agent", "ringway-device-plugin"];
 /// The unit's text is far smaller.
 const MAX_SIZE: u64 = 64 << 10;
 
-/// Installs, and enables the unit for the next start of the machine. What is as it shall be is left
-/// alone.
+/// Installs, and enables the units for the next start of the machine. What is as it shall be is left
+/// alone; a unit that is not asked for goes.
 ///
 /// # Errors
 /// A program is not beside this one, or a file cannot be written.
@@ -31,15 +31,23 @@ pub fn install(args: &Install, state: &Path) -> Result<()> {
         let new = program::install(&beside.join(name), &to);
         written.extend(new.with_context(|| format!("install {name}"))?.then_some(to));
     }
-    written.extend(write_unit(&args.units, &unit::text(args, state))?);
-    written.extend(enable(&args.units)?);
+    let mut unit = |name, text: String| -> Result<()> {
+        written.extend(write_unit(&args.units, name, &text)?);
+        written.extend(enable(&args.units, name)?);
+        Ok(())
+    };
+    unit(unit::CARVE, unit::carve(args, state))?;
+    match args.device_plugin {
+        true => unit(unit::DEVICE_PLUGIN, unit::device_plugin(args, state))?,
+        false => remove(&args.units, unit::DEVICE_PLUGIN)?,
+    }
     let lines = written.iter().map(|path| format!("{} written\n", path.display()));
     let text = lines.collect::<String>();
     local::print(if text.is_empty() { "everything is there already\n" } else { &text })
 }
 
-fn write_unit(units: &Path, text: &str) -> Result<Option<PathBuf>> {
-    let path = units.join(unit::NAME);
+fn write_unit(units: &Path, name: &str, text: &str) -> Result<Option<PathBuf>> {
+    let path = units.join(name);
     if atomic::read(&path, MAX_SIZE).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(None);
     }
@@ -48,10 +56,10 @@ fn write_unit(units: &Path, text: &str) -> Result<Option<PathBuf>> {
 }
 
 /// What `systemctl enable` does.
-fn enable(units: &Path) -> Result<Option<PathBuf>> {
-    let wants = units.join(format!("{}.wants", unit::WANTED_BY));
+fn enable(units: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let wants = wants(units);
     fs::create_dir_all(&wants).with_context(|| format!("make {}", wants.display()))?;
-    let (link, target) = (wants.join(unit::NAME), Path::new("..").join(unit::NAME));
+    let (link, target) = (wants.join(name), Path::new("..").join(name));
     match symlink(&target, &link) {
         Ok(()) => Ok(Some(link)),
         // somebody's own `systemctl enable` writes the whole path
@@ -60,20 +68,38 @@ fn enable(units: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
+fn wants(units: &Path) -> PathBuf {
+    units.join(format!("{}.wants", unit::WANTED_BY))
+}
+
+fn remove(units: &Path, name: &str) -> Result<()> {
+    for path in [wants(units).join(name), units.join(name)] {
+        atomic::remove(&path).context("remove the unit")?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_is_written_and_enabled_once() {
+    fn a_unit_is_written_and_enabled_once_and_goes() {
         let dir = tempfile::tempdir().unwrap();
         let units = dir.path();
-        assert_eq!(write_unit(units, "text").unwrap(), Some(units.join("ringway.service")));
-        assert_eq!(write_unit(units, "text").unwrap(), None);
+        assert_eq!(
+            write_unit(units, unit::CARVE, "text").unwrap(),
+            Some(units.join("ringway.service"))
+        );
+        assert_eq!(write_unit(units, unit::CARVE, "text").unwrap(), None);
         let link = units.join("multi-user.target.wants/ringway.service");
-        assert_eq!(enable(units).unwrap(), Some(link.clone()));
-        assert_eq!(enable(units).unwrap(), None);
-        assert_eq!(fs::read_to_string(link).unwrap(), "text");
-        assert!(write_unit(units, "other").unwrap().is_some());
+        assert_eq!(enable(units, unit::CARVE).unwrap(), Some(link.clone()));
+        assert_eq!(enable(units, unit::CARVE).unwrap(), None);
+        assert_eq!(fs::read_to_string(&link).unwrap(), "text");
+        assert!(write_unit(units, unit::CARVE, "other").unwrap().is_some());
+        for _ in 0..2 {
+            remove(units, unit::CARVE).unwrap();
+            assert!(!link.is_symlink() && !units.join(unit::CARVE).exists());
+        }
     }
 }

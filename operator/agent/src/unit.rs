@@ -1,16 +1,20 @@
-//! The systemd unit that runs [`crate::boot`] and publishes devices, as text.
+//! The systemd units of the time before kubelet, as text: one runs [`crate::boot`] and publishes
+//! devices, the other hands them out until the device plugin's pod does.
 
 use std::path::Path;
 
 use crate::args::Install;
 
-/// Its name.
-pub const NAME: &str = "ringway.service";
-/// What wants it: the machine's start and nothing later, because it is for the time before kubelet.
+/// The one that carves.
+pub const CARVE: &str = "ringway.service";
+/// The one that hands out.
+pub const DEVICE_PLUGIN: &str = "ringway-device-plugin.service";
+/// What wants them: the machine's start and nothing later, because they are for the time before
+/// kubelet.
 pub const WANTED_BY: &str = "multi-user.target";
 
-/// The unit.
-pub fn text(install: &Install, state: &Path) -> String {
+/// The unit that carves.
+pub fn carve(install: &Install, state: &Path) -> String {
     let Install { to, kubelet_unit, kubelet_dir, cdi_dir, devinfo_dir, hook, .. } = install;
     let (to, state) = (to.display(), state.display());
     let hook = hook.iter().map(|hook| format!(" --hook={}", hook.display())).collect::<String>();
@@ -43,6 +47,35 @@ WantedBy={WANTED_BY}
     )
 }
 
+/// The unit that hands out. It is there when kubelet asks for the devices of pods that it finds on its
+/// node, which a pod of its own could not be.
+pub fn device_plugin(install: &Install, state: &Path) -> String {
+    let Install { to, kubelet_unit, kubelet_dir, cdi_dir, devinfo_dir, hook, .. } = install;
+    let (to, state, kubelet) = (to.display(), state.display(), kubelet_dir.display());
+    let hook = hook.iter().map(|hook| format!(" --hook={}", hook.display())).collect::<String>();
+    let (cdi, devinfo) = (cdi_dir.display(), devinfo_dir.display());
+    format!(
+        "\
+# Written by `ringway-agent install`, and again with each start of the agent's pod.
+[Unit]
+Description=Ringway: devices for pods, until the device plugin's pod runs
+ConditionPathExists={state}/pools.json
+After={CARVE}
+Before={kubelet_unit}
+
+[Service]
+ExecStart={to}/ringway-device-plugin --pools={state}/pools.json --kubelet-dir={kubelet} \
+         --cdi-dir={cdi} --devinfo-dir={devinfo}{hook} --until-replaced
+Restart=on-failure
+CapabilityBoundingSet=
+NoNewPrivileges=yes
+
+[Install]
+WantedBy={WANTED_BY}
+"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,7 +88,8 @@ mod tests {
                     --kubelet-dir /k --cdi-dir /c --devinfo-dir /d --hook /cni/ringway";
         let args = Args::parse_from(line.split_whitespace());
         let Verb::Install(install) = args.verb else { panic!("another verb") };
-        let text = text(&install, &args.paths.state_dir);
+        let state = &args.paths.state_dir;
+        let text = carve(&install, state) + &device_plugin(&install, state);
         for part in [
             "Before=k3s.service\n",
             "After=network-online.target ",
@@ -63,6 +97,9 @@ mod tests {
             "ExecStart=-/o/bin/ringway-agent --state-dir=/var/lib/ringway boot --kubelet-dir=/k\n",
             "ExecStart=/o/bin/ringway-device-plugin --pools=/var/lib/ringway/pools.json \
              --cdi-dir=/c --devinfo-dir=/d --hook=/cni/ringway publish\n",
+            "After=ringway.service\nBefore=k3s.service\n",
+            "ExecStart=/o/bin/ringway-device-plugin --pools=/var/lib/ringway/pools.json \
+             --kubelet-dir=/k --cdi-dir=/c --devinfo-dir=/d --hook=/cni/ringway --until-replaced\n",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }

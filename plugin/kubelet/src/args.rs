@@ -95,6 +95,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = instance)]
     instance: Option<String>,
 
+    /// End once another instance serves all that this one does. For the start of the machine: pods
+    /// that kubelet finds on its node get their devices before any pod can run that serves them.
+    #[arg(long)]
+    until_replaced: bool,
+
     /// Seconds between looks at sysfs, which tells nobody when a driver is unbound.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     health_interval: Duration,
@@ -169,6 +174,7 @@ impl Args {
             root: Root::default().with_sys(self.sys).with_dev(self.dev),
             hook: self.hook,
             instance: self.instance.unwrap_or_else(default_instance),
+            until_replaced: self.until_replaced,
             health_interval: self.health_interval,
         }
     }

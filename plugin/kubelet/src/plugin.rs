@@ -42,6 +42,8 @@ pub struct Config {
     pub hook: Option<PathBuf>,
     /// Part of the sockets' names that is ours alone.
     pub instance: String,
+    /// Whether to end once another instance serves all that this one does.
+    pub until_replaced: bool,
     /// Time between looks at sysfs.
     pub health_interval: Duration,
 }
@@ -107,7 +109,10 @@ impl Plugin {
                 Some(Ok(())) | None => None,
             };
             self.complaints.about("watch", problem);
-            self.reconcile().await;
+            let replaced = self.reconcile().await;
+            if replaced && self.config.until_replaced {
+                return tracing::info!("another instance serves");
+            }
             let interval = self.config.health_interval;
             let changed = async {
                 match &mut self.watcher {
@@ -137,7 +142,8 @@ impl Plugin {
         }
     }
 
-    async fn reconcile(&mut self) {
+    /// Says whether another instance has taken over.
+    async fn reconcile(&mut self) -> bool {
         match self.config.source.read(&self.config.root) {
             Ok(told) => {
                 self.complaints.about("pools", None);
@@ -147,13 +153,13 @@ impl Plugin {
             Err(e) => self.complaints.about("pools", Some(chain(&e))),
         }
         // Not known is not empty: nothing is offered yet, and nothing is taken back.
-        let Some(supplies) = &self.supplies else { return };
+        let Some(supplies) = &self.supplies else { return false };
         let offers = self.config.offers(supplies);
         log(&self.offers, &offers);
         let before = std::mem::replace(&mut self.offers, offers);
         self.publish(&before);
         self.serve();
-        self.register().await;
+        self.register().await
     }
 
     /// Each once, for as long as it holds.
@@ -204,15 +210,20 @@ impl Plugin {
         }
     }
 
-    async fn register(&mut self) {
+    /// Says whether another instance serves everything that we do.
+    async fn register(&mut self) -> bool {
         let socket = self.config.plugins_dir.join("kubelet.sock");
         let Some(kubelet) = identity(&socket) else {
             let problem = format!("{} is not there: waiting for kubelet", socket.display());
-            return self.complaints.about("kubelet", Some(problem));
+            self.complaints.about("kubelet", Some(problem));
+            return false;
         };
         self.complaints.about("kubelet", None);
+        let mut replaced = !self.endpoints.is_empty();
         for (resource, endpoint) in &mut self.endpoints {
-            if !needs_registration(&self.config, resource, endpoint, kubelet).await {
+            let known = known(&self.config, resource, endpoint, kubelet).await;
+            replaced &= matches!(known, Known::Replaced);
+            if !matches!(known, Known::No) {
                 continue;
             }
             let name = endpoint::socket_name(resource, &self.config.instance);
@@ -226,27 +237,39 @@ impl Plugin {
             }
             self.complaints.about(&format!("register {resource}"), result.err().map(|e| chain(&e)));
         }
+        replaced
     }
+}
+
+/// Whether kubelet knows us.
+enum Known {
+    /// We have to register.
+    No,
+    Yes,
+    /// It knows another instance.
+    Replaced,
 }
 
 /// A kubelet that is new does not know us. One that we told may also have lost us: it does not
 /// connect again when a stream ends, so that we must. But it ends our stream, too, when another
 /// instance has registered, and then we are the one to leave.
-async fn needs_registration(
+async fn known(
     config: &Config,
     resource: &Resource,
     endpoint: &Endpoint,
     kubelet: Identity,
-) -> bool {
-    match endpoint.registered {
-        Some((known, _)) if known != kubelet => true,
-        Some((_, when)) => {
-            let patience = 3 * config.health_interval;
-            endpoint.watchers() == 0
-                && when.elapsed() > patience
-                && !endpoint::another_serves(config, resource).await
-        }
-        None => true,
+) -> Known {
+    let when = match endpoint.registered {
+        Some((known, when)) if known == kubelet => when,
+        Some(_) | None => return Known::No,
+    };
+    let patience = 3 * config.health_interval;
+    if endpoint.watchers() > 0 || when.elapsed() <= patience {
+        return Known::Yes;
+    }
+    match endpoint::another_serves(config, resource).await {
+        true => Known::Replaced,
+        false => Known::No,
     }
 }
 

@@ -14,6 +14,7 @@ fn config(plugins_dir: &Path, instance: &str) -> Arc<Config> {
         root: Root::new(plugins_dir),
         hook: None,
         instance: instance.to_owned(),
+        until_replaced: false,
         health_interval: Duration::from_secs(1),
     })
 }

@@ -115,6 +115,23 @@ async fn two_instances_do_not_fight_and_the_one_that_stays_takes_over() {
 }
 
 #[tokio::test]
+async fn one_for_the_machines_start_ends_when_another_serves_and_no_sooner() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let mut old = node.plugin_until_replaced("old");
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.drop_stream(VMS);
+    // that kubelet lost it does not mean that another serves
+    registered(&kubelet, VMS, 2).await;
+    assert!(old.runs());
+    let _new = node.plugin("new");
+    registered(&kubelet, VMS, 3).await;
+    assert!(old.ended().await.success());
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_killed_instance_leaves_no_socket_for_long() {
     let node = Node::new();
     let kubelet = node.kubelet();

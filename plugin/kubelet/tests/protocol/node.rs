@@ -73,6 +73,13 @@ impl Node {
         self.start(command, instance)
     }
 
+    /// Starts it for the time until another one serves.
+    pub(crate) fn plugin_until_replaced(&self, instance: &str) -> Plugin {
+        let mut command = self.command();
+        command.arg("--pools").arg(self.path("state/pools.json")).arg("--until-replaced");
+        self.start(command, instance)
+    }
+
     /// Starts it with the SR-IOV network device plugin's configuration and these flags.
     pub(crate) fn plugin_with_config(&self, instance: &str, flags: &[&str]) -> Plugin {
         let mut command = self.command();
@@ -237,6 +244,16 @@ impl Plugin {
     /// Asks it to leave, and waits until it has.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.ask_to_leave();
+        self.ended().await
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         eventually("exit", || self.child.try_wait().unwrap()).await
     }
 

@@ -33,9 +33,8 @@ fn round(wanted: &Wanted, fake: &mut Fake, before: &mut Before) -> Report {
 
 fn ready(wanted: &Wanted, report: &Report) -> Vec<String> {
     let pools = offer::pools("node1", wanted, report, &Default::default(), None).unwrap();
-    let ready = |device: &&ringway_node::pools::Device| {
-        device.state == ringway_node::pools::State::Ready
-    };
+    let ready =
+        |device: &&ringway_node::pools::Device| device.state == ringway_node::pools::State::Ready;
     let devices = pools.pools.iter().flat_map(|pool| &pool.devices).filter(ready);
     devices.map(|device| device.id.to_string()).collect()
 }
