@@ -26,8 +26,17 @@ pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
+/// The user and system time of this process, all its threads together.
+pub(crate) fn own() -> Result<Duration> {
+    used(UsageWho::RUSAGE_SELF)
+}
+
 fn children() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("ask what processes have cost")?;
+    used(UsageWho::RUSAGE_CHILDREN)
+}
+
+fn used(who: UsageWho) -> Result<Duration> {
+    let usage = getrusage(who).context("ask what processes have cost")?;
     Ok(duration(usage.user_time())? + duration(usage.system_time())?)
 }
 

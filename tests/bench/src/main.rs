@@ -3,6 +3,7 @@
 
 mod cni; // what ADD and DEL cost
 mod cost; // the CPU time of a process
+mod observe; // what the agent's look at 256 functions and its plan for them cost
 mod node; // what carving a card and changing a function take
 
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ fn main() -> Result<()> {
     let samples = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["cni"] => serde_json::to_string(&cni::measure()?)?,
         ["node"] => serde_json::to_string(&node::measure()?)?,
-        _ => bail!("usage: ringway-bench cni|node (in the lab's node, by `cargo lab bench`)"),
+        ["observe"] => serde_json::to_string(&observe::measure()?)?,
+        _ => bail!("usage: ringway-bench cni|node|observe (in the lab's node, by `cargo lab bench`)"),
     };
     println!("{samples}");
     Ok(())
