@@ -1,6 +1,9 @@
 //! ADD: a device becomes a pod's.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use ringway_kernel::{Mac, netns::Netns};
 use serde_json::Value;
@@ -16,11 +19,12 @@ use crate::{
     record::{self, IpamRecord, Namespace, Phase, Record},
     result::{Addressing, Interface, Success},
     undo::{self, Guard},
+    vf,
     world::World,
 };
 
-mod vhost;
-mod virtio;
+mod character;
+mod interface;
 
 /// What the runtime asked, in whole.
 #[derive(Debug, Clone, Copy)]
@@ -61,12 +65,16 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
     let device_info = file.map(|path| deviceinfo::name(world, path)).transpose()?;
     let netns = open_netns(call.target)?;
     let grant = grant::grant(world, call.conf.device_id.as_deref(), &call.args.pod)?;
-    let record = new_record(world, call, &grant, &netns, device_info)?;
+    let mut record = new_record(world, call, &grant, &netns, device_info)?;
     undo::remains(world, &record, call.path)?;
     not_attached_yet(world, call.target)?;
+    // Only now: what remained has put back what it had set.
+    record.function = vf::plan(world, call, &grant)?;
     let success = match grant.attachment {
-        Attachment::VirtioVdpa => virtio::attach(world, call, &grant, &netns, record)?,
-        Attachment::VhostVdpa => vhost::attach(world, call, &grant, record)?,
+        Attachment::Netdev | Attachment::VirtioVdpa => {
+            interface::attach(world, call, &grant, &netns, record)?
+        }
+        Attachment::Vfio | Attachment::VhostVdpa => character::attach(world, call, &grant, record)?,
     };
     Ok(success.to_json(call.conf.version))
 }
@@ -108,9 +116,11 @@ fn new_record(
         boot_id: record::boot_id(&world.root)?,
         netns: Namespace { path: netns.path().to_owned(), identity: netns.identity()? },
         device: grant.device.id.clone(),
-        vdpa: grant.vdpa.clone(),
+        place: grant.place.clone(),
         attachment: grant.attachment,
+        since: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs()),
         before: None,
+        function: None,
         result: None,
         ipam,
         device_info,
@@ -138,6 +148,6 @@ fn finish(
     let success = Success { interface, addressing };
     guard.record().result = Some(success.clone());
     guard.disarm()?;
-    tracing::info!(device = %grant.device.id, vdpa = grant.vdpa, attachment = %grant.attachment, "attached");
+    tracing::info!(device = %grant.device.id, vdpa = grant.place.vdpa(), attachment = %grant.attachment, "attached");
     Ok(success)
 }

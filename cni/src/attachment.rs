@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attachment {
+    /// The function's own netdev moves into the pod.
+    Netdev,
+    /// The function is on vfio-pci, and its group's node in the container already: CDI put it there.
+    Vfio,
     /// The vDPA device's virtio-net netdev moves into the pod.
     VirtioVdpa,
     /// The vDPA device's character device is in the container already: CDI put it there.
@@ -23,12 +27,25 @@ impl Attachment {
         })
     }
 
-    /// The way that a pool promises; `None` where it is not ours to do.
-    pub fn of_pool(attach: Attach) -> Option<Self> {
+    /// Whether it is a vDPA device that is attached, and not the function itself.
+    pub fn is_vdpa(self) -> bool {
+        matches!(self, Self::VirtioVdpa | Self::VhostVdpa)
+    }
+
+    /// Whether an interface moves into the pod.
+    pub fn moves_interface(self) -> bool {
+        matches!(self, Self::Netdev | Self::VirtioVdpa)
+    }
+}
+
+/// The way that a pool promises.
+impl From<Attach> for Attachment {
+    fn from(attach: Attach) -> Self {
         match attach {
-            Attach::VirtioVdpa => Some(Self::VirtioVdpa),
-            Attach::VhostVdpa => Some(Self::VhostVdpa),
-            Attach::Netdev | Attach::Vfio => None,
+            Attach::Netdev => Self::Netdev,
+            Attach::Vfio => Self::Vfio,
+            Attach::VirtioVdpa => Self::VirtioVdpa,
+            Attach::VhostVdpa => Self::VhostVdpa,
         }
     }
 }
@@ -36,6 +53,8 @@ impl Attachment {
 impl std::fmt::Display for Attachment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Netdev => "netdev",
+            Self::Vfio => "vfio",
             Self::VirtioVdpa => "virtio-vdpa",
             Self::VhostVdpa => "vhost-vdpa",
         })

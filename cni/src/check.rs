@@ -1,17 +1,14 @@
 //! CHECK: what is there, against what ADD made.
 
-use ringway_kernel::{
-    link::{Address, Link, Links},
-    vdpa_bus,
-};
+use ringway_kernel::link::{Address, Link, Links};
 
 use crate::{
     add::Call,
-    attachment::Attachment,
     error::{Code, Error, Result},
     netdev,
     record::{Phase, Record},
     result::Success,
+    vf,
     world::World,
 };
 
@@ -26,15 +23,19 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     if !record.of_this_boot(&world.root)? {
         return Err(differs("attachment", "one of an earlier boot", "one of this boot"));
     }
-    let driver = vdpa_bus::driver(&world.root, &record.vdpa)?;
-    let found = driver.as_deref().and_then(Attachment::of_driver);
-    if found != Some(record.attachment) {
-        let found = driver.unwrap_or_else(|| "no driver".to_owned());
-        let what = format!("driver of vDPA device {}", record.vdpa);
-        return Err(differs(&what, &found, &record.attachment.to_string()));
+    let now = record.place.now(&world.root)?;
+    if now.attachment != Some(record.attachment) {
+        let what = format!("attachment of {}", record.place);
+        return Err(differs(&what, &now.words, &record.attachment.to_string()));
     }
-    if record.attachment == Attachment::VirtioVdpa {
+    if record.attachment.moves_interface() {
         check_netdev(world, &record, success)?;
+    }
+    if let Some(change) = &record.function
+        && let Some((expected, found)) = vf::compare(&world.root, change)?
+    {
+        let what = format!("setting of {}", change.function);
+        return Err(differs(&what, &found, &expected.to_string()));
     }
     match call.ipam() {
         Some(ipam) => ipam.check(call.target, success),
@@ -46,8 +47,8 @@ fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()>
     let netns = record.netns.open();
     let path = record.netns.path.display().to_string();
     let netns = netns.ok_or_else(|| differs("namespace", "none or another", &path))?;
-    let link = netdev::in_pod(&world.root, &record.vdpa, &netns)?;
-    let what = format!("interface of vDPA device {} in {path}", record.vdpa);
+    let link = netdev::in_pod(&world.root, &record.place, &netns)?;
+    let what = format!("interface of {} in {path}", record.place);
     let link = link.ok_or_else(|| differs(&what, "none", &success.interface.name))?;
     let addresses = netns.run(|| Links::open()?.addresses())?;
     compare(&link, &addresses, success)

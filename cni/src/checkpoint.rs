@@ -40,6 +40,11 @@ struct Entry {
 
 /// Whether a pod holds a device of a resource.
 pub fn holds(path: &Path, pod_uid: &str, resource: &Resource, id: &DeviceId) -> Result<bool> {
+    Ok(holders(path, resource, id)?.iter().any(|holder| holder == pod_uid))
+}
+
+/// The UIDs of the pods that hold a device of a resource: one, unless kubelet is mistaken.
+pub fn holders(path: &Path, resource: &Resource, id: &DeviceId) -> Result<Vec<String>> {
     let bytes = atomic::read(path, LONGEST).map_err(|error| {
         let code = if error.is_not_found() { Code::TryAgain } else { Code::Io };
         Error::because(code, "kubelet's device checkpoint")(error)
@@ -48,13 +53,13 @@ pub fn holds(path: &Path, pod_uid: &str, resource: &Resource, id: &DeviceId) -> 
         Code::Decode,
         format!("parse kubelet's device checkpoint {}", path.display()),
     ))?;
-    let entries = checkpoint.data.entries.unwrap_or_default();
-    Ok(entries.iter().any(|entry| {
-        let lists = || entry.devices.iter().flat_map(BTreeMap::values).flatten();
-        entry.pod == pod_uid
-            && entry.resource == resource.as_str()
-            && lists().flatten().any(|device| device == id.as_str())
-    }))
+    let entries = checkpoint.data.entries.unwrap_or_default().into_iter();
+    let has = |entry: &Entry| {
+        let mut lists = entry.devices.iter().flat_map(BTreeMap::values).flatten();
+        entry.resource == resource.as_str()
+            && lists.any(|list| list.iter().any(|device| device == id.as_str()))
+    };
+    Ok(entries.filter(has).map(|entry| entry.pod).collect())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub fn del(world: &World, call: Call<'_>) -> Result<()> {
             recorded.conf.clone_from(ipam.conf);
         }
         errors.extend(undo::undo(world, &mut record, call.path));
-        tracing::info!(device = %record.device, vdpa = record.vdpa, errors = errors.len(), "detached");
+        tracing::info!(device = %record.device, vdpa = record.place.vdpa(), errors = errors.len(), "detached");
     }
     finish(errors)
 }

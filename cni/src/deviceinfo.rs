@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use ringway_node::devinfo::{DeviceInfo, Vdpa, VdpaDriver};
+use ringway_node::devinfo::{DeviceInfo, Pci, Vdpa, VdpaDriver};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2, renameat, unlinkat},
     io::Errno,
@@ -22,6 +22,7 @@ use crate::{
     error::{Code, Error, Result},
     grant::Grant,
     netconf::bad,
+    place::Place,
     world::World,
 };
 
@@ -33,18 +34,29 @@ const FIELD: &str = "runtimeConfig.CNIDeviceInfoFile";
 /// The device as the specification describes it.
 pub fn describe(grant: &Grant) -> DeviceInfo {
     let device = &grant.device;
-    let (driver, path) = match grant.attachment {
-        Attachment::VirtioVdpa => (VdpaDriver::Virtio, None),
-        Attachment::VhostVdpa => (VdpaDriver::Vhost, Some(container_path(grant))),
-    };
-    DeviceInfo::vdpa(Vdpa {
-        parent_device: grant.vdpa.clone(),
-        driver,
-        path,
-        pci_address: device.pci_address.map(|address| address.to_string()),
-        pf_pci_address: device.pf_pci_address.map(|address| address.to_string()),
-        representor_device: None,
-    })
+    let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
+    match &grant.place {
+        Place::Pci(address) => DeviceInfo::pci(Pci {
+            pci_address: address.to_string(),
+            rdma_device: grant.rdma.clone(),
+            pf_pci_address,
+            representor_device: None,
+        }),
+        Place::Vdpa(name) => {
+            let (driver, path) = match grant.attachment {
+                Attachment::VhostVdpa => (VdpaDriver::Vhost, Some(container_path(grant))),
+                _ => (VdpaDriver::Virtio, None),
+            };
+            DeviceInfo::vdpa(Vdpa {
+                parent_device: name.clone(),
+                driver,
+                path,
+                pci_address: device.pci_address.map(|address| address.to_string()),
+                pf_pci_address,
+                representor_device: None,
+            })
+        }
+    }
 }
 
 /// Where a container finds the character device: the device plugin's CDI spec says the same.

@@ -4,9 +4,9 @@
 //! held by the pod that asks (kubelet's checkpoint; the node's owner may turn this off), be no PF,
 //! and be now what its pool promises.
 
-use std::{fs, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use ringway_kernel::{pci, sriov, stuck, vdpa_bus};
+use ringway_kernel::{sriov, stuck};
 use ringway_node::{
     DeviceId,
     lock::{self, Lock, Locks},
@@ -19,8 +19,12 @@ use crate::{
     config::Config,
     error::{Code, Error, Result},
     invocation::Pod,
+    place::Place,
+    vf::Function,
     world::World,
 };
+
+mod identity;
 
 /// How long a verb waits for whoever changes the device now.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -30,10 +34,14 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub struct Grant {
     /// The device in its pool.
     pub device: Device,
-    /// Its vDPA device's name on the vdpa bus.
-    pub vdpa: String,
+    /// Where the kernel has it.
+    pub place: Place,
+    /// The VF that it is; `None` for a vDPA device.
+    pub function: Option<Function>,
     /// How it reaches the pod.
     pub attachment: Attachment,
+    /// The names of its RDMA devices, with commas between, where the device plugin tells.
+    pub rdma: Option<String>,
     _lock: Lock,
 }
 
@@ -58,8 +66,10 @@ pub fn grant(world: &World, device_id: Option<&str>, pod: &Pod) -> Result<Grant>
     ready(pool, device)?;
     stuck::check(&world.paths.stuck, id.as_str(), "attach", stuck::Reach::Device)?;
     not_a_pf(world, device)?;
-    let (vdpa, attachment) = as_it_is(world, pool, device)?;
-    Ok(Grant { device: device.clone(), vdpa, attachment, _lock: lock })
+    let (place, attachment) = identity::as_it_is(world, pool, device)?;
+    let function = identity::function(world, device, &place)?;
+    let rdma = identity::as_told(world, pool, device, attachment)?;
+    Ok(Grant { device: device.clone(), place, function, attachment, rdma, _lock: lock })
 }
 
 /// Locks a device for [`LOCK_WAIT`] at most.
@@ -120,8 +130,7 @@ fn held(world: &World, pool: &Pool, device: &Device, pod: &Pod) -> Result<()> {
         );
         return Err(Error::new(Code::Environment, text).advise(advice));
     };
-    let kubelet = world.prefix.join(config.kubelet_dir.trim_start_matches('/'));
-    let path = kubelet.join(checkpoint::FILE);
+    let path = checkpoint_path(world, &config);
     if checkpoint::holds(&path, uid, &pool.resource, &device.id)
         .map_err(|error| error.advise(advice))?
     {
@@ -134,6 +143,12 @@ fn held(world: &World, pool: &Pool, device: &Device, pod: &Pod) -> Result<()> {
     Err(Error::new(Code::Config, text).advise(advice))
 }
 
+/// Where kubelet writes down who holds what.
+pub fn checkpoint_path(world: &World, config: &Config) -> PathBuf {
+    let kubelet = world.prefix.join(config.kubelet_dir.trim_start_matches('/'));
+    kubelet.join(checkpoint::FILE)
+}
+
 fn not_a_pf(world: &World, device: &Device) -> Result<()> {
     let Some(address) = device.pci_address else { return Ok(()) };
     if sriov::totalvfs(&world.root, address)?.is_none() {
@@ -143,57 +158,4 @@ fn not_a_pf(world: &World, device: &Device) -> Result<()> {
         Code::Config,
         format!("device {} is a PF: only its functions may be attached", device.id),
     ))
-}
-
-/// The vDPA device's name and what its driver makes of it now, if that is what the pool promises.
-fn as_it_is(world: &World, pool: &Pool, device: &Device) -> Result<(String, Attachment)> {
-    let id = &device.id;
-    let Some(promised) = Attachment::of_pool(pool.attach) else {
-        let attach = serde_json::to_value(pool.attach).unwrap_or_default();
-        let text = format!(
-            "device {id} of pool {} attaches as {attach}: this version attaches virtio-vdpa and vhost-vdpa",
-            pool.name
-        );
-        return Err(Error::new(Code::Config, text));
-    };
-    let Some(vdpa) = &device.vdpa else {
-        return Err(Error::new(Code::TryAgain, format!("device {id} has no vDPA device")));
-    };
-    let name = vdpa.name.clone();
-    if !vdpa_bus::exists(&world.root, &name) {
-        return Err(Error::new(
-            Code::TryAgain,
-            format!("device {id}: vDPA device {name} is not there"),
-        ));
-    }
-    if let Some(address) = device.pci_address {
-        made_on(world, &name, address)?;
-    }
-    let driver = vdpa_bus::driver(&world.root, &name)?;
-    if driver.as_deref().and_then(Attachment::of_driver) == Some(promised) {
-        return Ok((name, promised));
-    }
-    let text = format!(
-        "device {id}: pool {} promises {promised}, but vDPA device {name} is bound to {}",
-        pool.name,
-        driver.as_deref().unwrap_or("no driver")
-    );
-    Err(Error::new(Code::TryAgain, text).advise("the agent binds it: look at its status and log"))
-}
-
-/// Names of vDPA devices are given out again: it must still be below the function that it was made
-/// on.
-fn made_on(world: &World, vdpa: &str, address: pci::Address) -> Result<()> {
-    let dir = vdpa_bus::dir(&world.root, vdpa)?;
-    let real = fs::canonicalize(&dir)
-        .map_err(Error::because(Code::Io, format!("resolve {}", dir.display())))?;
-    let address = address.to_string();
-    if real.iter().any(|part| *part == *address) {
-        return Ok(());
-    }
-    let text = format!(
-        "vDPA device {vdpa} is at {}, not below {address} where it was made",
-        real.display()
-    );
-    Err(Error::new(Code::TryAgain, text))
 }

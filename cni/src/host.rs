@@ -1,12 +1,12 @@
 //! What the binary does when no runtime calls it: commands of the host's.
 //!
-//! Parsed by hand: three commands, and a runtime starts this binary for every pod.
+//! Parsed by hand: a few commands, and a runtime starts this binary for every pod.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{hook, install, version::Version};
+use crate::{hook, install, show, version::Version, why, world::World};
 
 const HELP: &str = "\
 ringway: wires SR-IOV and vDPA devices into pods, as a CNI plugin
@@ -18,6 +18,10 @@ input. By hand it knows:
                                            not at all; NAME is `ringway` if not given
   ringway hook memlock                     OCI hook: reads a container's state on standard input
                                            and lifts its limit of locked memory
+  ringway list [-o json]                   who has which device since when, by the records of
+                                           attachments, and whether their namespaces live
+  ringway why DEVICE                       all that this node knows of one device: its pool, what it
+                                           is now, who has it, what was set for that
   ringway version                          its version, and those of CNI that it speaks
   ringway help                             this text
 
@@ -38,6 +42,8 @@ says, below /var/log/ringway.
 enum Command {
     Install { dir: PathBuf, name: String },
     Memlock,
+    List { json: bool },
+    Why { device: String },
     Version,
     Help,
 }
@@ -60,6 +66,8 @@ fn run(command: Command) -> Result<()> {
                 if install::install(&dir, &name)? { "installed" } else { "is there already" };
             println!("{} {done}", dir.join(name).display());
         }
+        Command::List { json } => print!("{}", show::list(&World::from_env(), json)?),
+        Command::Why { device } => print!("{}", why::why(&World::from_env(), &device)?),
         Command::Memlock => hook::memlock(std::io::stdin())?,
         Command::Version => {
             println!("ringway {}, CNI {}", env!("CARGO_PKG_VERSION"), Version::names().join(", "));
@@ -79,6 +87,11 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
     match args.as_slice() {
         ["install", options @ ..] => parse_install(options),
         ["hook", "memlock"] => Ok(Command::Memlock),
+        ["list"] => Ok(Command::List { json: false }),
+        ["list", "-o", "json"] | ["list", "-ojson"] => Ok(Command::List { json: true }),
+        ["list", ..] => bail!("list: it knows -o json and nothing else"),
+        ["why", device] => Ok(Command::Why { device: (*device).to_owned() }),
+        ["why", ..] => bail!("why: it wants one device id, as `ringway list` shows it"),
         ["version" | "--version" | "-V"] => Ok(Command::Version),
         ["help" | "--help" | "-h"] => Ok(Command::Help),
         [] => bail!("no command, and no CNI_COMMAND in the environment: try `ringway help`"),
@@ -129,6 +142,11 @@ mod tests {
         check("install --dir /x", Err("unknown option \"--dir\""));
         check("hook memlock", Ok(Command::Memlock));
         check("hook", Err("unknown command"));
+        check("list", Ok(Command::List { json: false }));
+        check("list -o json", Ok(Command::List { json: true }));
+        check("list -o yaml", Err("it knows -o json"));
+        check("why 0000:01:00.1", Ok(Command::Why { device: "0000:01:00.1".into() }));
+        check("why", Err("wants one device id"));
         check("version", Ok(Command::Version));
         check("--help", Ok(Command::Help));
         check("", Err("no command"));

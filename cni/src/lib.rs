@@ -30,12 +30,16 @@ pub mod ipam;
 pub mod log;
 pub mod netconf;
 pub mod netdev;
+pub mod place;
 pub mod protocol;
 pub mod record;
 pub mod result;
+pub mod show;
 pub mod status;
 pub mod undo;
 pub mod version;
+pub mod vf;
+pub mod why;
 pub mod world;
 
 pub use error::{Code, Error, Result};

@@ -1,5 +1,5 @@
-//! The network configuration on standard input: a subset of sriov-cni's fields, Multus's, and the
-//! specification's.
+//! The network configuration on standard input: sriov-cni's fields, Multus's, the specification's,
+//! and a few of our own.
 
 use ringway_kernel::Mac;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -10,6 +10,7 @@ use crate::{
     version::Version,
 };
 
+pub mod function;
 mod keys;
 
 /// The most that is read from standard input, in bytes.
@@ -30,6 +31,8 @@ pub struct NetConf {
     pub mac_by_runtime: bool,
     /// `mtu`, in bytes.
     pub mtu: Option<u32>,
+    /// What the PF is to set for the function.
+    pub function: function::Asked,
     /// The type of `ipam`, a bare file name.
     pub ipam: Option<String>,
     /// `runtimeConfig.CNIDeviceInfoFile`.
@@ -49,6 +52,7 @@ pub struct NetConf {
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// What failed.
+    #[serde(alias = "panic")]
     Error,
     /// And what looks wrong.
     Warning,
@@ -112,6 +116,7 @@ impl NetConf {
             mac,
             mac_by_runtime: runtime.mac.is_some(),
             mtu: mtu(&raw)?,
+            function: function::Asked::parse(&raw)?,
             ipam: ipam(&raw)?,
             device_info_file: runtime.device_info_file.filter(|path| !path.is_empty()),
             log_file: field(&raw, "logFile")?,

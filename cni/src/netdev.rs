@@ -1,4 +1,4 @@
-//! The netdev of a vDPA device: finding it, shaping it in a pod, and putting it back.
+//! The netdev of a vDPA device or of a function: finding it, shaping it in a pod, and putting it back.
 //!
 //! It is found by its device, never by name: udev renames what appears, pods may rename what they
 //! have, and a namespace that ends leaves the pod's name on what comes back.
@@ -13,12 +13,16 @@ use ringway_kernel::{
     error::errno,
     link::{Link, Links},
     netns::Netns,
-    sysfs, vdpa_bus,
+    sysfs,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::{
+    error::Result,
+    place::{Owner, Place},
+};
 
+mod address;
 pub mod shape;
 
 /// The kernel moves what a dead namespace held from a work queue (`cleanup_net`,
@@ -61,51 +65,65 @@ pub enum Outcome {
     Away,
 }
 
-/// The netdev of a vDPA device in our own namespace; `None` if it is in another, or has not
-/// appeared yet.
-pub fn on_host(root: &Root, vdpa: &str) -> Result<Option<Link>> {
-    match vdpa_bus::virtio_dir(root, vdpa)? {
-        Some(dir) => Ok(Links::open()?.of_device(&dir)?),
-        None => Ok(None),
-    }
+/// Where a netdev is after it was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Home {
+    /// On the host.
+    Here(Box<Link>),
+    /// In neither namespace: the kernel has not moved it yet, or the pod gave it away.
+    Away,
+    /// Its device is no more, or is something else now.
+    Gone,
 }
 
-/// The netdev of a vDPA device in another namespace. sysfs does not show it there; the link
-/// itself tells its device (`IFLA_PARENT_DEV_NAME`, from Linux 5.14).
-pub fn in_pod(root: &Root, vdpa: &str, netns: &Netns) -> Result<Option<Link>> {
-    let Some(dir) = vdpa_bus::virtio_dir(root, vdpa)? else { return Ok(None) };
+/// The netdev of a device in our own namespace; `None` if it is in another, or has not appeared
+/// yet.
+pub fn on_host(root: &Root, place: &Place) -> Result<Option<Link>> {
+    let Some(owner) = place.owner(root)? else { return Ok(None) };
+    Ok(Links::open()?.of_device(&owner.dir)?)
+}
+
+/// The netdev of a device in another namespace. sysfs does not show it there; the link itself
+/// tells its device (`IFLA_PARENT_DEV_NAME`, from Linux 5.14).
+pub fn in_pod(root: &Root, place: &Place, netns: &Netns) -> Result<Option<Link>> {
+    let Some(Owner { dir, bus }) = place.owner(root)? else { return Ok(None) };
     let Some(device) = dir.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
     let links = netns.run(|| Links::open()?.list())?;
     let is_its = |link: &Link| {
-        link.parent_bus.as_deref() == Some("virtio") && link.parent_name.as_deref() == Some(device)
+        link.parent_bus.as_deref() == Some(bus) && link.parent_name.as_deref() == Some(device)
     };
     Ok(links.into_iter().find(is_its))
 }
 
 /// Whether the device carries out a change of its address. Without the feature virtio_net changes
 /// the netdev alone and reports success (`virtnet_set_mac_address`, drivers/net/virtio_net.c), and
-/// what is sent to the new address never arrives.
-pub fn takes_mac(root: &Root, vdpa: &str) -> Result<bool> {
-    let Some(dir) = vdpa_bus::virtio_dir(root, vdpa)? else { return Ok(false) };
-    // One digit for each feature, the first for feature 0 (features_show, drivers/virtio/virtio.c).
-    let features = sysfs::read(&dir.join("features"))?;
-    Ok(features.as_bytes().get(CTRL_MAC_ADDR) == Some(&b'1'))
+/// what is sent to the new address never arrives. What is no virtio device says itself if it does
+/// not.
+pub fn takes_mac(root: &Root, place: &Place) -> Result<bool> {
+    match place.owner(root)? {
+        Some(Owner { dir, bus: "virtio" }) => {
+            // One digit for each feature, the first for feature 0 (features_show,
+            // drivers/virtio/virtio.c).
+            let features = sysfs::read(&dir.join("features"))?;
+            Ok(features.as_bytes().get(CTRL_MAC_ADDR) == Some(&b'1'))
+        }
+        Some(_) => Ok(true),
+        None => Ok(false),
+    }
 }
 
-/// Puts a netdev back on the host and makes it what it was.
-pub fn restore(root: &Root, vdpa: &str, netns: Option<&Netns>, before: &Before) -> Result<Outcome> {
-    if vdpa_bus::virtio_dir(root, vdpa)?.is_none() {
-        return Ok(Outcome::Restored);
+/// Fetches a netdev out of a pod. What it was there, it still is.
+pub fn bring_home(root: &Root, place: &Place, netns: Option<&Netns>, name: &str) -> Result<Home> {
+    if place.owner(root)?.is_none() {
+        return Ok(Home::Gone);
     }
     if let Some(netns) = netns
-        && let Some(link) = in_pod(root, vdpa, netns)?
+        && let Some(link) = in_pod(root, place, netns)?
     {
-        bring_back(netns, &link, &before.name)?;
+        bring_back(netns, &link, name)?;
     }
-    let Some(link) = wait_on_host(root, vdpa, netns.is_none())? else { return Ok(Outcome::Away) };
-    let mut links = Links::open()?;
-    make_as_before(&mut links, &link, before)?;
-    Ok(Outcome::Restored)
+    let link = wait_on_host(root, place, netns.is_none())?;
+    Ok(link.map_or(Home::Away, |link| Home::Here(Box::new(link))))
 }
 
 /// Out of a pod, under its old name if that is free: no other plugin or rule then sees it under
@@ -130,10 +148,10 @@ fn bring_back(netns: &Netns, link: &Link, name: &str) -> Result<()> {
     Ok(moved?)
 }
 
-fn wait_on_host(root: &Root, vdpa: &str, patient: bool) -> Result<Option<Link>> {
+fn wait_on_host(root: &Root, place: &Place, patient: bool) -> Result<Option<Link>> {
     let start = Instant::now();
     loop {
-        let link = on_host(root, vdpa)?;
+        let link = on_host(root, place)?;
         if link.is_some() || !patient || start.elapsed() >= COMES_BACK_WITHIN {
             return Ok(link);
         }
@@ -141,7 +159,10 @@ fn wait_on_host(root: &Root, vdpa: &str, patient: bool) -> Result<Option<Link>> 
     }
 }
 
-fn make_as_before(links: &mut Links, link: &Link, before: &Before) -> Result<()> {
+/// Makes a netdev on the host what it was before ADD. `by_pf`: its address was the PF's to say, and
+/// is again.
+pub fn make_as_before(place: &Place, link: &Link, before: &Before, by_pf: bool) -> Result<()> {
+    let mut links = Links::open()?;
     if link.up && !before.up {
         links.set_down(link.index)?;
     }
@@ -150,18 +171,22 @@ fn make_as_before(links: &mut Links, link: &Link, before: &Before) -> Result<()>
         if link.altnames.contains(&before.name) {
             links.delete_altname(link.index, &before.name)?;
         }
-        rename(links, link, &before.name)?;
+        rename(&mut links, link, &before.name)?;
     }
-    // Another device of the same name has an address and MTU of its own.
-    if link.permanent_mac == before.permanent_mac {
+    // Another vDPA device of the same name has an address and MTU of its own. A function is the one
+    // that it was, and its driver may tell the address that the PF gave it for a permanent one.
+    if place.vdpa().is_none() || link.permanent_mac == before.permanent_mac {
         if let Some(mac) = before.mac.filter(|mac| link.mac != Some(*mac)) {
-            links.set_mac(link.index, mac)?;
+            match by_pf {
+                true => address::take(&mut links, link.index, mac).map(drop)?,
+                false => links.set_mac(link.index, mac)?,
+            }
         }
         if link.mtu != before.mtu {
             links.set_mtu(link.index, before.mtu)?;
         }
     }
-    if before.up && !link.up {
+    if before.up && !links.get(link.index)?.up {
         links.set_up(link.index)?;
     }
     Ok(())
@@ -186,26 +211,47 @@ mod tests {
 
     #[test]
     fn a_device_without_ctrl_mac_addr_takes_no_mac() {
-        let tree = Tree::new("vdpasim_net sim vdpa=sim0 virtio=4 vnet=eth3");
-        let dir = vdpa_bus::virtio_dir(&tree.root(), "sim0").unwrap().unwrap();
-        let check = |features: &str, expected| {
-            std::fs::write(dir.join("features"), format!("{features}\n")).unwrap();
-            assert_eq!(takes_mac(&tree.root(), "sim0").unwrap(), expected, "{features}");
-        };
-        check(&format!("{}1{}", "0".repeat(23), "0".repeat(40)), true);
-        check(&format!("{}0{}", "1".repeat(23), "1".repeat(40)), false);
-        check("", false);
-        assert!(!takes_mac(&tree.root(), "none").unwrap());
+        let tree = Tree::new(
+            "vdpasim_net sim vdpa=sim0 virtio=4 vnet=eth3
+             0000:01:00.0 igb pf totalvfs=7
+             0000:01:00.1 vf-of=0000:01:00.0 virtio-pci net=eth4
+             0000:01:00.2 vf-of=0000:01:00.0 igbvf net=eth5
+             0000:01:00.3 vf-of=0000:01:00.0 vfio-pci",
+        );
+        let takes = |place: &Place| takes_mac(&tree.root(), place).unwrap();
+        let [virtio, other, none] =
+            [1, 2, 3].map(|n| Place::Pci(format!("0000:01:00.{n}").parse().unwrap()));
+        for place in [Place::Vdpa("sim0".into()), virtio] {
+            let dir = place.owner(&tree.root()).unwrap().unwrap().dir;
+            let check = |features: &str, expected| {
+                std::fs::write(dir.join("features"), format!("{features}\n")).unwrap();
+                assert_eq!(takes(&place), expected, "{place}: {features}");
+            };
+            check(&format!("{}1{}", "0".repeat(23), "0".repeat(40)), true);
+            check(&format!("{}0{}", "1".repeat(23), "1".repeat(40)), false);
+            check("", false);
+        }
+        assert!(takes(&other), "its driver says so itself if it does not");
+        assert!(!takes(&none));
+        assert!(!takes(&Place::Vdpa("none".into())));
     }
 
     #[test]
-    fn a_device_that_is_gone_is_restored() {
-        let tree = Tree::new("vdpasim_net sim vdpa=sim0 vhost=0");
-        let before =
-            Before { name: "eth3".into(), mac: None, permanent_mac: None, mtu: 1500, up: false };
-        for vdpa in ["sim0", "none"] {
-            let outcome = restore(&tree.root(), vdpa, None, &before).unwrap();
-            assert_eq!(outcome, Outcome::Restored, "{vdpa}");
+    fn of_a_device_that_is_gone_or_is_something_else_nothing_comes_home() {
+        let tree = Tree::new(
+            "vdpasim_net sim vdpa=sim0 vhost=0
+             0000:01:00.0 igb pf totalvfs=7
+             0000:01:00.1 vf-of=0000:01:00.0 vfio-pci",
+        );
+        let pci = |address: &str| Place::Pci(address.parse().unwrap());
+        for place in [
+            Place::Vdpa("sim0".into()),
+            Place::Vdpa("none".into()),
+            pci("0000:01:00.1"),
+            pci("0000:09:00.1"),
+        ] {
+            let home = bring_home(&tree.root(), &place, None, "eth3").unwrap();
+            assert_eq!(home, Home::Gone, "{place}");
         }
     }
 }

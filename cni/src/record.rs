@@ -26,7 +26,9 @@ use crate::{
     error::{Code, Error, Result},
     invocation::{Pod, Target},
     netdev::Before,
+    place::Place,
     result::Success,
+    vf::Change,
 };
 
 #[cfg(test)]
@@ -60,13 +62,20 @@ pub struct Record {
     pub netns: Namespace,
     /// The device.
     pub device: DeviceId,
-    /// Its vDPA device's name.
-    pub vdpa: String,
+    /// Where the kernel has it: `vdpa` with a name, or `pci` with an address.
+    #[serde(flatten)]
+    pub place: Place,
     /// How it is attached.
     pub attachment: Attachment,
+    /// When ADD began, in seconds since 1970; an older Ringway did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// What the netdev was before the first change, where one is moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
+    /// What the PF sets for the function, and what it set before, where the network asks for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<Change>,
     /// What ADD answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Success>,
@@ -129,16 +138,24 @@ impl Record {
     /// All records that can be read. One that cannot be belongs to nobody who could be helped by
     /// an error here: it is logged, and stays.
     pub fn list(dir: &Path) -> Result<Vec<Self>> {
+        let (records, errors) = Self::list_all(dir)?;
+        for error in errors {
+            tracing::error!(error = error.chain(), "skipped a record");
+        }
+        Ok(records)
+    }
+
+    /// All records that can be read, and why others cannot.
+    pub fn list_all(dir: &Path) -> Result<(Vec<Self>, Vec<Error>)> {
+        let (mut records, mut errors) = (Vec::new(), Vec::new());
         let names = sysfs::names(dir)?;
-        let names = names.iter().filter(|name| !name.starts_with('.') && name.ends_with(".json"));
-        let records = names.filter_map(|name| match read(&dir.join(name)) {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::error!(error = error.chain(), "skipped a record");
-                None
+        for name in names.iter().filter(|name| !name.starts_with('.') && name.ends_with(".json")) {
+            match read(&dir.join(name)) {
+                Ok(record) => records.extend(record),
+                Err(error) => errors.push(error),
             }
-        });
-        Ok(records.collect())
+        }
+        Ok((records, errors))
     }
 
     /// Writes it: on the disk when this returns.

@@ -3,12 +3,12 @@
 use ringway_kernel::stuck;
 
 use crate::{
-    attachment::Attachment,
     deviceinfo,
     error::{Code, Error, Result},
     ipam::Ipam,
-    netdev::{self, Outcome},
+    netdev::{self, Home, Outcome},
     record::{IpamRecord, Phase, Record},
+    vf::{self, Change},
     world::World,
 };
 
@@ -61,16 +61,34 @@ fn detach(world: &World, record: &Record) -> Result<Outcome> {
     if record.phase == Phase::Detached || !record.of_this_boot(&world.root)? {
         return Ok(Outcome::Restored);
     }
-    match (record.attachment, &record.before) {
-        (Attachment::VirtioVdpa, Some(before)) => {
-            let device = record.device.as_str();
-            stuck::check(&world.paths.stuck, device, "detach", stuck::Reach::Device)?;
-            let netns = record.netns.open();
-            netdev::restore(&world.root, &record.vdpa, netns.as_ref(), before)
-        }
+    let moves = record.attachment.moves_interface().then_some(record.before.as_ref()).flatten();
+    if moves.is_none() && record.function.is_none() {
         // Nothing was changed.
-        (Attachment::VirtioVdpa, None) | (Attachment::VhostVdpa, _) => Ok(Outcome::Restored),
+        return Ok(Outcome::Restored);
     }
+    let device = record.device.as_str();
+    stuck::check(&world.paths.stuck, device, "detach", stuck::Reach::Device)?;
+    let home = match moves {
+        Some(before) => {
+            let netns = record.netns.open();
+            netdev::bring_home(&world.root, &record.place, netns.as_ref(), &before.name)?
+        }
+        None => Home::Gone,
+    };
+    if home == Home::Away {
+        // It stays in the pod's VLAN for as long as somebody else has it.
+        return Ok(Outcome::Away);
+    }
+    // The PF's part first: its function's interface has the address back only after that.
+    let mut errors = match &record.function {
+        Some(change) => vf::restore(&world.root, change),
+        None => Vec::new(),
+    };
+    if let (Home::Here(link), Some(before)) = (home, moves) {
+        let by_pf = record.function.as_ref().is_some_and(Change::sets_mac);
+        errors.extend(netdev::make_as_before(&record.place, &link, before, by_pf).err());
+    }
+    Error::all(errors).map_or(Ok(Outcome::Restored), Err)
 }
 
 /// Undoes an ADD unless told that it succeeded.

@@ -100,6 +100,17 @@ pub fn iommu_sharers(root: &Root, address: Address) -> Result<Vec<Address>> {
     Ok(sharers)
 }
 
+/// The virtio device that virtio-pci made of the function; `None` for a function of another driver,
+/// below which a vDPA device may have one.
+pub fn virtio_dir(root: &Root, address: Address) -> Result<Option<PathBuf>> {
+    if driver(root, address)?.as_deref() != Some("virtio-pci") {
+        return Ok(None);
+    }
+    let dir = dir(root, address);
+    let names = sysfs::names(&dir)?;
+    Ok(names.iter().find(|name| sysfs::is_virtio(name)).map(|name| dir.join(name)))
+}
+
 /// The driver of the virtio device that virtio-pci made of the function: without `virtio_net` there,
 /// a virtio function has no interface, wherever one looks.
 pub fn virtio_driver(root: &Root, address: Address) -> Result<Option<String>> {

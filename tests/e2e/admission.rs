@@ -30,6 +30,7 @@ fn what_is_right_is_taken() {
         policy(|_| {}),
         policy(|spec| spec["parents"] = json!([{"simulator": "vdpasim_net"}])),
         policy(|spec| spec["pools"][0]["vdpa"] = json!({"mtu": 9000, "features": "MAC,VERSION_1"})),
+        policy(|spec| spec["pools"][0]["vdpa"] = json!({"features": "common"})),
         policy(|spec| spec["pools"][0]["attach"] = json!("vfio")),
         policy(|spec| spec["pools"] = json!([{"name": "a", "range": "0", "attach": "host"}])),
         policy(|spec| spec["ownership"] = json!("External")),
@@ -112,6 +113,24 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
         ),
         (policy(|spec| spec["pools"][0]["vdpa"] = json!({"queuePairs": 0})), "queuePairs"),
         (policy(|spec| spec["pools"][0]["vdpa"] = json!({"features": "mac"})), "vdpa.features"),
+        (
+            policy(|spec| spec["pools"][0]["vdpa"] = json!({"features": "common,MAC"})),
+            "vdpa.features",
+        ),
+        (
+            policy(|spec| {
+                spec["pools"] = json!([{"name": "a", "range": "0", "attach": "host",
+                    "vdpa": {"features": "common"}}])
+            }),
+            "common is what all devices of a resource can be given",
+        ),
+        (
+            policy(|spec| {
+                spec["ownership"] = json!("External");
+                spec["pools"][0]["vdpa"] = json!({"features": "common"});
+            }),
+            "with ownership External others make the devices",
+        ),
         (policy(|spec| spec["priority"] = json!(5000)), "less than or equal to 1000"),
         (policy(|spec| spec["numVfs"] = json!(4)), "spec.numVfs"),
         (network(|spec| spec["resource"] = json!("Rings")), "spec.resource"),

@@ -11,6 +11,7 @@ mod agent;
 mod cluster;
 mod device_plugin;
 mod drift;
+mod features;
 mod hotplug;
 mod lab;
 mod network;

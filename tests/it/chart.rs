@@ -133,6 +133,10 @@ fn examples_read_as_our_kinds() {
     let functions: ringway_api::DevicePolicy =
         serde_saphyr::from_str(&read("functions.yaml")).unwrap();
     assert_eq!(ringway_operator::partition::check(&functions.spec), Ok(()));
+    let common: ringway_api::DevicePolicy =
+        serde_saphyr::from_str(&read("common-features.yaml")).unwrap();
+    assert_eq!(ringway_operator::partition::check(&common.spec), Ok(()));
+    assert!(common.spec.pools[0].vdpa.as_ref().unwrap().asks_for_common());
     let by_hand: serde_json::Value = serde_saphyr::from_str(&read("bare-metal.yaml")).unwrap();
     serde_json::from_value::<ringway_api::NodeDevicesSpec>(by_hand["spec"].clone()).unwrap();
     let network: ringway_api::DeviceNetwork =

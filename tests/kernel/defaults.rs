@@ -2,16 +2,12 @@
 //! right, and given back.
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use ringway_kernel::link::{Link, Links, Vf, VfSetting, VfTag, VfTxRate};
 use ringway_kernel::{Mac, pci, sriov};
 
 use crate::agent::{Agent, text};
 use crate::node::{IGB, Node, VIRTIO};
-
-const LONGEST: Duration = Duration::from_secs(120);
 
 /// All that igb can set, and the interface's MTU.
 const EVERYTHING: &str = "{mac: Stable, vlan: {id: 100, qos: 3}, maxRate: 50, spoofCheck: false, \
@@ -27,13 +23,12 @@ fn wish(card: &str, count: u16, attach: &str, defaults: &str) -> String {
     )
 }
 
-/// The igb card's interface.
 fn uplink(node: &Node) -> Link {
-    Links::open().unwrap().of_device(&pci::dir(&node.root, node.igb)).unwrap().unwrap()
+    node.uplink(node.igb)
 }
 
 fn vfs(node: &Node) -> Vec<Vf> {
-    Links::open().unwrap().vfs(uplink(node).index).unwrap()
+    node.vfs(node.igb)
 }
 
 /// What somebody does with `ip link set DEVICE vf NUMBER`.
@@ -48,23 +43,12 @@ fn interface(node: &Node, vf: usize) -> Link {
     found.expect("an interface here")
 }
 
-/// The link comes and goes with the number of functions (igb_sriov_reinit, igb_main.c), and without
-/// one igb takes no rates.
-fn wait_for_carrier(node: &Node) {
-    Links::open().unwrap().set_up(uplink(node).index).unwrap();
-    let start = Instant::now();
-    while !uplink(node).carrier {
-        assert!(start.elapsed() < LONGEST, "the igb card has no carrier");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Two functions that were there, one of them in somebody's VLAN.
 fn with_two_functions() -> (Node, Agent) {
     let node = Node::at_rest();
     sriov::set_drivers_autoprobe(&node.root, node.igb, false).unwrap();
     sriov::set_numvfs(&node.root, node.igb, 2).unwrap();
-    wait_for_carrier(&node);
+    node.wait_for_carrier(node.igb);
     by_hand(&node, 0, VfSetting::Vlan(Some(THEIRS)));
     (node, Agent::new())
 }
@@ -131,7 +115,7 @@ fn the_address_of_a_function_for_vfio_stays_when_it_is_made_anew() {
     assert_eq!(again.len(), 4);
     assert_eq!((again[0].mac, again[1].mac), (first[0].mac, first[1].mac));
     // as many as there were, and the first in the VLAN that it had
-    wait_for_carrier(&node);
+    node.wait_for_carrier(node.igb);
     agent.must_reset(&[]);
     assert_eq!(vfs(&node).iter().map(|vf| vf.vlan).collect::<Vec<_>>(), [Some(THEIRS), None]);
 }
@@ -177,7 +161,7 @@ fn what_a_card_cannot_set_is_refused_and_nothing_changes() {
     // the kernel says so, too: what the table has of igb is so
     sriov::set_drivers_autoprobe(&node.root, node.igb, false).unwrap();
     sriov::set_numvfs(&node.root, node.igb, 1).unwrap();
-    wait_for_carrier(&node);
+    node.wait_for_carrier(node.igb);
     let (mut links, pf) = (Links::open().unwrap(), uplink(&node).index);
     for setting in [
         VfSetting::Link(ringway_kernel::link::VfLink::Enable),

@@ -1,9 +1,14 @@
 //! The node's cards at rest: where each test begins, and what it leaves behind.
 
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use ringway_kernel::link::{Link, Links, Vf};
 use ringway_kernel::vdpa::Vdpa;
 use ringway_kernel::{Root, pci, sriov, vdpa_bus};
+
+const CARRIER_WITHIN: Duration = Duration::from_secs(120);
 
 /// The virtio card with SR-IOV (tests/lab/src/vm.rs).
 pub const VIRTIO: &str = "0000:01:00.0";
@@ -30,6 +35,27 @@ impl Node {
 
     pub fn vdpa(&self) -> Vdpa {
         Vdpa::require().unwrap()
+    }
+
+    /// The interface of a card.
+    pub fn uplink(&self, pf: pci::Address) -> Link {
+        Links::open().unwrap().of_device(&pci::dir(&self.root, pf)).unwrap().unwrap()
+    }
+
+    /// What a card says of its functions.
+    pub fn vfs(&self, pf: pci::Address) -> Vec<Vf> {
+        Links::open().unwrap().vfs(self.uplink(pf).index).unwrap()
+    }
+
+    /// The link comes and goes with the number of functions (igb_sriov_reinit, igb_main.c), and
+    /// without one igb takes no rates.
+    pub fn wait_for_carrier(&self, pf: pci::Address) {
+        Links::open().unwrap().set_up(self.uplink(pf).index).unwrap();
+        let start = Instant::now();
+        while !self.uplink(pf).carrier {
+            assert!(start.elapsed() < CARRIER_WITHIN, "{pf} has no carrier");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn rest(&self) {

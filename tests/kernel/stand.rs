@@ -15,7 +15,7 @@ use ringway_kernel::link::{Link, Links};
 use ringway_kernel::netns::Netns;
 use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
-use ringway_kernel::{pci, sriov};
+use ringway_kernel::{pci, sriov, vfio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -40,6 +40,7 @@ pub enum Plugin {
 pub struct Stand {
     root: TempDir,
     pub ids: Vec<String>,
+    /// Of functions as they are, none.
     vdpa: Vec<String>,
 }
 
@@ -106,7 +107,37 @@ impl Stand {
                             "driver": "virtio_vdpa"}})
         });
         let devices = devices.collect();
-        Self::with(ids, vdpa, devices, plugin)
+        Self::with(ids, vdpa, "virtio-vdpa", devices, plugin)
+    }
+
+    /// Two functions of a card as they are: each with an interface of its own (`netdev`), or on
+    /// vfio-pci (`vfio`).
+    pub fn functions(node: &Node, pf: pci::Address, attach: &str, plugin: Plugin) -> Self {
+        let root = &node.root;
+        for module in ["igbvf", "vfio-pci"] {
+            run("modprobe", &[module]);
+        }
+        sriov::set_drivers_autoprobe(root, pf, false).unwrap();
+        sriov::set_numvfs(root, pf, 2).unwrap();
+        // igbvf talks to the PF's driver, which listens while its interface is up
+        if pf == node.igb {
+            node.wait_for_carrier(pf);
+        }
+        let functions = sriov::functions(root, pf).unwrap();
+        for function in &functions {
+            match attach {
+                "vfio" => vfio::bind(root, function.address).unwrap(),
+                _ if pf == node.igb => pci::bind_unpinned(root, function.address, "igbvf").unwrap(),
+                _ => pci::bind_unpinned(root, function.address, "virtio-pci").unwrap(),
+            }
+        }
+        let ids: Vec<_> = functions.iter().map(|f| f.address.to_string()).collect();
+        let devices = ids.iter().enumerate().map(|(i, id)| {
+            json!({"id": id, "parent": pf.to_string(), "index": i, "state": "ready",
+                   "pciAddress": id, "pfPciAddress": pf.to_string()})
+        });
+        let devices = devices.collect();
+        Self::with(ids, Vec::new(), attach, devices, plugin)
     }
 
     /// One device of the simulator, which takes an MTU of 1500 at most.
@@ -121,17 +152,29 @@ impl Stand {
         vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
         let entry = json!({"id": "sim0", "parent": "vdpasim_net", "index": 0, "state": "ready",
             "vdpa": {"name": "sim0", "mgmtdev": "vdpasim_net", "driver": "virtio_vdpa"}});
-        Self::with(vec!["sim0".into()], vec!["sim0".into()], vec![entry], Plugin::Installed)
+        Self::with(
+            vec!["sim0".into()],
+            vec!["sim0".into()],
+            "virtio-vdpa",
+            vec![entry],
+            Plugin::Installed,
+        )
     }
 
-    fn with(ids: Vec<String>, vdpa: Vec<String>, devices: Vec<Value>, plugin: Plugin) -> Self {
+    fn with(
+        ids: Vec<String>,
+        vdpa: Vec<String>,
+        attach: &str,
+        devices: Vec<Value>,
+        plugin: Plugin,
+    ) -> Self {
         let root = tempfile::tempdir().unwrap();
         for tree in ["sys", "proc", "dev"] {
             symlink(Path::new("/").join(tree), root.path().join(tree)).unwrap();
         }
         let stand = Self { root, ids, vdpa };
         let pools = json!({"version": 1, "node": "node1", "generation": 1, "pools": [
-            {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": "virtio-vdpa",
+            {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": attach,
              "devices": devices}]});
         stand.write("var/lib/ringway/pools.json", &pools.to_string());
         let checkpoint = json!({"Data": {"PodDeviceEntries": [
@@ -251,7 +294,10 @@ impl Stand {
 
     /// The netdev of a device if it is on the host.
     pub fn netdev(&self, node: &Node, device: usize) -> Option<Link> {
-        let dir = vdpa_bus::virtio_dir(&node.root, &self.vdpa[device]).unwrap()?;
+        let dir = match self.vdpa.get(device) {
+            Some(vdpa) => vdpa_bus::virtio_dir(&node.root, vdpa).unwrap()?,
+            None => pci::dir(&node.root, self.ids[device].parse().unwrap()),
+        };
         let link = Links::open().unwrap().of_device(&dir).unwrap()?;
         // a move may change the number
         Some(Link { index: 0, ..link })
@@ -292,6 +338,15 @@ impl Stand {
             record["phase"].as_str().unwrap().to_owned()
         };
         entries.map(phase).collect()
+    }
+
+    /// A command of the host's on this root.
+    pub fn host(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.args(args).env_remove("CNI_COMMAND").env("RINGWAY_ROOT", self.root.path());
+        let output = talk(&mut command, "");
+        assert!(output.status.success(), "{}", shown(&output));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     fn write(&self, relative: &str, content: &str) {

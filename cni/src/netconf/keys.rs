@@ -1,16 +1,16 @@
 //! Fields that we cannot ignore.
 //!
 //! The specification lets a plugin ignore fields it does not know, and runtimes, Multus and people
-//! add such. Two kinds are refused all the same: what sriov-cni would do and we do not yet (to
-//! ignore `vlan` would put a pod into a network it does not belong to), and what is spelled almost
-//! like a field of ours, which then would have no effect (`deviceId`, `mtus`).
+//! add such. Two kinds are refused all the same: what others would do and we do not (to ignore `trunk`
+//! would put a pod into a network it does not belong to), and what is spelled almost like a field of
+//! ours, which then would have no effect (`deviceId`, `mtus`).
 
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
 
 /// Ours: what a misspelt field may have meant.
-const OURS: [&str; 9] = [
+const OURS: [&str; 17] = [
     "deviceID",
     "mtu",
     "mac",
@@ -20,6 +20,14 @@ const OURS: [&str; 9] = [
     "logLevel",
     "logFile",
     "pciBusID",
+    "vlan",
+    "vlanQoS",
+    "vlanProto",
+    "min_tx_rate",
+    "max_tx_rate",
+    "spoofchk",
+    "trust",
+    "link_state",
 ];
 
 /// The specification's, its conventions', Multus's: never refused.
@@ -44,18 +52,9 @@ const STANDARD: [&str; 18] = [
     "ips",
 ];
 
-/// sriov-cni's, that change what the pod gets, and that we cannot do.
-const NOT_YET: [&str; 9] = [
-    "vlan",
-    "vlanQoS",
-    "vlanProto",
-    "min_tx_rate",
-    "max_tx_rate",
-    "spoofchk",
-    "trust",
-    "link_state",
-    "rdmaIsolation",
-];
+/// That change what the pod gets, and that we do not do: of sriov-cni's forks, and of
+/// accelerated-bridge-cni and ovs-cni.
+const NOT_OURS: [&str; 3] = ["rdmaIsolation", "trunk", "vlan_trunk"];
 
 pub(super) fn check(raw: &Map<String, Value>) -> Result<()> {
     for (name, value) in raw {
@@ -63,11 +62,11 @@ pub(super) fn check(raw: &Map<String, Value>) -> Result<()> {
         if OURS.contains(&name) || STANDARD.contains(&name) || name.starts_with("cni.dev/") {
             continue;
         }
-        if NOT_YET.contains(&name) {
+        if NOT_OURS.contains(&name) {
             if asks_for_nothing(value) {
                 continue;
             }
-            let error = unsupported(name, value, "this version cannot set it");
+            let error = unsupported(name, value, "this plugin cannot do it");
             return Err(error.advise("take the field out of the network configuration"));
         }
         if let Some(meant) = OURS.into_iter().find(|ours| is_near(name, ours)) {
@@ -77,7 +76,7 @@ pub(super) fn check(raw: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// sriov-network-operator renders what is not set as `"vlan": 0` and the like.
+/// Operators render what is not set as 0 or empty.
 fn asks_for_nothing(value: &Value) -> bool {
     value.is_null() || *value == 0 || *value == ""
 }
@@ -129,8 +128,11 @@ mod tests {
             ("MTU", 1500.into(), "is \"mtu\" meant?"),
             ("logfile", "a".into(), "is \"logFile\" meant?"),
             ("runtimeConfg", Value::Null, "is \"runtimeConfig\" meant?"),
-            ("vlan", 100.into(), "cannot set it"),
-            ("spoofchk", "off".into(), "cannot set it"),
+            ("vlanqos", 3.into(), "is \"vlanQoS\" meant?"),
+            ("spoofCheck", "off".into(), "is \"spoofchk\" meant?"),
+            ("rdmaIsolation", true.into(), "cannot do it"),
+            ("trunk", Value::Array(vec![5.into()]), "cannot do it"),
+            ("vlan_trunk", "2,4".into(), "cannot do it"),
         ] {
             let error = check_one(name, value.clone()).unwrap_err();
             assert_eq!(error.code(), Code::UnsupportedField);
@@ -148,7 +150,7 @@ mod tests {
             check_one(name, "anything".into()).unwrap();
         }
         for nothing in [0.into(), "".into(), Value::Null] {
-            check_one("vlan", nothing).unwrap();
+            check_one("trunk", nothing).unwrap();
         }
     }
 

@@ -68,7 +68,9 @@ fn wrong_fields_are_named_with_the_code_of_their_kind() {
         (json!({"deviceID": 7}), Code::Decode, "field deviceID"),
         (json!({"deviceID": "a", "pciBusID": "b"}), Code::Config, "must agree"),
         (json!({"logLevel": "loud"}), Code::Decode, "loud"),
-        (json!({"vlan": 5}), Code::UnsupportedField, "vlan"),
+        (json!({"trunk": [{"id": 5}]}), Code::UnsupportedField, "trunk"),
+        (json!({"vlan": 4095}), Code::Config, "0 (none) to 4094"),
+        (json!({"spoofchk": "maybe"}), Code::Config, "on, off"),
     ] {
         let error = parse(change.clone()).unwrap_err();
         assert_eq!(error.code(), code, "{change}: {error}");

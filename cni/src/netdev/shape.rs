@@ -8,6 +8,7 @@ use ringway_kernel::{
     link::{Link, Links, Route},
 };
 
+use super::address;
 use crate::{
     error::{Code, Error, Result},
     result::Addressing,
@@ -22,17 +23,23 @@ pub struct Wanted {
     pub mtu: Option<u32>,
     /// Whether the device can change its address: [`super::takes_mac`].
     pub takes_mac: bool,
+    /// Whether the PF has been told the address.
+    pub by_pf: bool,
 }
 
 /// Sets MTU and MAC, and reads them back.
 pub fn shape(links: &mut Links, link: Link, wanted: Wanted) -> Result<Link> {
     if let Some(mac) = wanted.mac.filter(|mac| link.mac != Some(*mac)) {
         let has = link.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
-        if !wanted.takes_mac {
+        if !wanted.takes_mac && !wanted.by_pf {
             let why = "its device cannot change it (no CTRL_MAC_ADDR)";
             return Err(cannot("MAC", &mac.to_string(), &has, why));
         }
-        links.set_mac(link.index, mac).map_err(because("MAC", &mac.to_string(), &has))?;
+        let done = match wanted.by_pf {
+            true => address::take(links, link.index, mac).map(drop),
+            false => links.set_mac(link.index, mac),
+        };
+        done.map_err(because("MAC", &mac.to_string(), &has))?;
     }
     if let Some(mtu) = wanted.mtu.filter(|mtu| *mtu != link.mtu) {
         let (mtu_text, has) = (mtu.to_string(), link.mtu.to_string());

@@ -14,9 +14,11 @@ pub(crate) fn sample() -> Record {
         boot_id: boot_id(&Root::default()).unwrap(),
         netns: Namespace { path: netns.path().into(), identity: netns.identity().unwrap() },
         device: "0000:01:00.1".parse().unwrap(),
-        vdpa: "vdpa:0000:01:00.1".into(),
+        place: Place::Vdpa("vdpa:0000:01:00.1".into()),
         attachment: Attachment::VirtioVdpa,
+        since: Some(1),
         before: None,
+        function: None,
         result: None,
         ipam: None,
         device_info: None,
@@ -36,6 +38,38 @@ fn a_record_comes_back_as_written_and_goes() {
     record.remove(&dir).unwrap();
     record.remove(&dir).unwrap();
     assert!(Record::list(&dir).unwrap().is_empty());
+}
+
+/// What earlier ones have written, and what the agent reads (operator/agent/src/attachments.rs).
+#[test]
+fn the_place_is_one_key_beside_the_others() {
+    let written = serde_json::to_value(sample()).unwrap();
+    assert_eq!(written["vdpa"], "vdpa:0000:01:00.1");
+    for key in ["containerId", "ifname", "bootId", "phase", "device"] {
+        assert!(written[key].is_string(), "{key}: {written}");
+    }
+    let mut older = written.clone();
+    older.as_object_mut().unwrap().remove("since");
+    let read: Record = serde_json::from_value(older).unwrap();
+    assert_eq!(read, Record { since: None, ..sample() });
+    let function = Record {
+        place: Place::Pci("0000:01:00.1".parse().unwrap()),
+        attachment: Attachment::Netdev,
+        function: Some(Change {
+            function: crate::vf::Function {
+                pf: "0000:01:00.0".parse().unwrap(),
+                index: 0,
+                address: "0000:01:00.1".parse().unwrap(),
+            },
+            set: vec![ringway_kernel::link::VfSetting::Trust(true)],
+            before: vec![ringway_kernel::link::VfSetting::Vlan(None)],
+        }),
+        ..sample()
+    };
+    let written = serde_json::to_value(&function).unwrap();
+    assert_eq!(written["pci"], "0000:01:00.1");
+    assert_eq!(written["function"]["before"], serde_json::json!([{"vlan": null}]));
+    assert_eq!(serde_json::from_value::<Record>(written).unwrap(), function);
 }
 
 #[test]

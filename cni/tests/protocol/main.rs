@@ -4,12 +4,14 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
+mod functions;
+mod host;
 mod node;
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use node::{Call, Node, VHOST, VIRTIO};
+use node::{Call, NETDEV, Node, VHOST, VIRTIO};
 use serde_json::{Value, json};
 
 #[test]
@@ -39,7 +41,8 @@ fn a_wrong_call_is_told_with_its_code() {
         (add().input("[]"), 6, "parse network configuration"),
         (add().conf("cniVersion", "9.9.9"), 1, "9.9.9"),
         (add().conf("deviceId", "x"), 2, "deviceID"),
-        (add().conf("vlan", 7), 2, "vlan"),
+        (add().conf("trunk", json!([{"id": 7}])), 2, "trunk"),
+        (add().conf("vlan", 4095), 7, "0 (none) to 4094"),
         (add().conf("mtu", "big"), 6, "mtu"),
         (Call::new("GC").conf("cniVersion", "1.0.0"), 1, "GC"),
         (Call::new("STATUS").conf("cniVersion", "1.0.0"), 1, "STATUS"),
@@ -73,8 +76,15 @@ fn a_device_must_be_named_known_ready_held_and_what_its_pool_says() {
             "promises virtio-vdpa, but vDPA device vswapped is bound to vhost_vdpa",
         ),
         (device("absent"), 11, "vabsent is not there"),
-        (device("netdev"), 7, "attaches as \"netdev\""),
-        (device("0000:01:00.4"), 7, "attaches as \"vfio\""),
+        (device("mlx5_core.sf.4"), 7, "attaches as netdev, and is no PCI function"),
+        (
+            device("0000:01:00.6"),
+            11,
+            "promises netdev, but function 0000:01:00.6 is bound to vfio-pci",
+        ),
+        (device("0000:01:00.7"), 11, "promises vfio, but function 0000:01:00.7 is bound to uio"),
+        (device("0000:01:01.0"), 11, "function 0000:01:01.0 is not there"),
+        (device("0000:03:00.1"), 7, "is no VF"),
         (device("0000:01:00.3"), 11, "not below 0000:01:00.3"),
         (device(VHOST).args("K8S_POD_UID=someone-else"), 7, "is not held by pod"),
         (device(VHOST).args(""), 4, "K8S_POD_UID"),
@@ -229,10 +239,12 @@ fn a_device_that_is_being_changed_is_busy() {
 }
 
 #[test]
-fn the_netdev_of_a_virtio_device_must_be_there_and_the_pod_must_not_be_the_host() {
+fn an_interface_moves_only_into_another_namespace_than_the_hosts() {
     let node = Node::new();
-    let virtio = || Call::new("ADD").conf("deviceID", VIRTIO);
-    check_error(&virtio().run(&node).unwrap_err(), 4, "is the host's own");
+    for device in [VIRTIO, NETDEV] {
+        let error = Call::new("ADD").conf("deviceID", device).run(&node).unwrap_err();
+        check_error(&error, 4, "is the host's own");
+    }
     assert_eq!(node.records(), 0);
 }
 
@@ -319,7 +331,7 @@ fn del_succeeds_when_everything_is_gone() {
     del().env("CNI_NETNS", "/no/such").conf("deviceID", Value::Null).run(&node).unwrap();
 }
 
-fn check_error(error: &Value, code: u32, told: &str) {
+pub(crate) fn check_error(error: &Value, code: u32, told: &str) {
     assert_eq!(error["code"], code, "{error}");
     let text = error["msg"].as_str().unwrap();
     assert!(text.contains(told), "{told:?} in {error}");

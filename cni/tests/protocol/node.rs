@@ -12,16 +12,25 @@ use serde_json::{Value, json};
 
 /// A function whose vDPA device is bound to vhost_vdpa.
 pub(crate) const VHOST: &str = "0000:01:00.1";
-/// And one to virtio_vdpa.
+/// A function on vfio-pci.
+pub(crate) const VFIO: &str = "0000:01:00.4";
+/// And a vDPA device bound to virtio_vdpa.
 pub(crate) const VIRTIO: &str = "0000:01:00.2";
 
-const UID: &str = "9a0c2c1e-0000-4000-8000-000000000001";
+/// And one with an interface of its own.
+pub(crate) const NETDEV: &str = "0000:01:00.5";
+
+pub(crate) const UID: &str = "9a0c2c1e-0000-4000-8000-000000000001";
 const TREE: &str = "
-    0000:01:00.0 virtio-pci pf totalvfs=4 net=eth1
+    0000:01:00.0 virtio-pci pf totalvfs=7
     0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vvhost vhost=0
     0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vvirtio virtio=3
     0000:01:00.3 vf-of=0000:01:00.0 vp-vdpa
     0000:01:00.4 vf-of=0000:01:00.0 vfio-pci iommu=8 vfio=0
+    0000:01:00.5 vf-of=0000:01:00.0 virtio-pci net=rwtest5
+    0000:01:00.6 vf-of=0000:01:00.0 vfio-pci iommu=9 vfio=1
+    0000:01:00.7 vf-of=0000:01:00.0 uio_pci_generic
+    0000:03:00.1 igbvf net=rwtest6
     vdpasim_net sim vdpa=vunbound
     vdpasim_net sim vdpa=vswapped vhost=1
     vdpasim_net sim vdpa=vhost2 vhost=2
@@ -65,6 +74,38 @@ impl Node {
 
     pub(crate) fn reboot(&self) {
         self.write("proc/sys/kernel/random/boot_id", "22222222-0000-4000-8000-000000000000\n");
+    }
+
+    /// Gives a function to another driver.
+    pub(crate) fn rebind(&self, function: &str, driver: &str) {
+        let link = format!("sys/devices/pci0000:00/{function}/driver");
+        self.tree.link(&link, &format!("sys/bus/pci/drivers/{driver}"));
+    }
+
+    /// A function is gone from its bus.
+    pub(crate) fn unplug(&self, function: &str) {
+        fs::remove_file(self.path(&format!("sys/bus/pci/devices/{function}"))).unwrap();
+        fs::remove_dir_all(self.path(&format!("sys/devices/pci0000:00/{function}"))).unwrap();
+    }
+
+    /// The only record.
+    pub(crate) fn record(&self) -> Value {
+        let dir = self.path("var/lib/ringway/attachments");
+        let path = fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    /// A command of the host's: `Ok` or `Err` by its status, with what it printed.
+    pub(crate) fn host(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringway"))
+            .env_clear()
+            .env("RINGWAY_ROOT", self.path(""))
+            .args(args)
+            .output()
+            .unwrap();
+        let [stdout, stderr] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        if output.status.success() { Ok(stdout) } else { Err(stdout + &stderr) }
     }
 
     /// A kernel call on a device that is out for as long as the marker lives.
@@ -129,6 +170,10 @@ fn pools() -> Value {
         device
     };
     let out = |id: &str, state: &str, reason: &str| json!({"id": id, "parent": "vdpasim_net", "index": 9, "state": state, "reason": reason});
+    let function = |id: &str, index: u32| {
+        json!({"id": id, "parent": "0000:01:00.0", "index": index, "state": "ready",
+               "pciAddress": id, "pfPciAddress": "0000:01:00.0"})
+    };
     let mut pf = on(ready("0000:01:00.0", "vvirtio", "virtio_vdpa", None));
     pf["pfPciAddress"] = Value::Null;
     json!({"version": 1, "node": "n", "generation": 1, "pools": [
@@ -146,10 +191,11 @@ fn pools() -> Value {
             ready("swapped", "vswapped", "virtio_vdpa", None),
             ready("absent", "vabsent", "virtio_vdpa", None)]},
         {"name": "nets", "resource": "ringway.dev/nets", "attach": "netdev", "devices": [
-            {"id": "netdev", "parent": "x", "index": 0, "state": "ready"}]},
+            {"id": "mlx5_core.sf.4", "parent": "x", "index": 0, "state": "ready"},
+            function(NETDEV, 4), function("0000:01:00.6", 5), function("0000:03:00.1", 0),
+            function("0000:01:01.0", 8)]},
         {"name": "functions", "resource": "ringway.dev/functions", "attach": "vfio", "devices": [
-            {"id": "0000:01:00.4", "parent": "0000:01:00.0", "index": 3, "state": "ready",
-             "pciAddress": "0000:01:00.4", "pfPciAddress": "0000:01:00.0"}]}]})
+            function(VFIO, 3), function("0000:01:00.7", 6)]}]})
 }
 
 /// A call with everything right, to be made wrong.

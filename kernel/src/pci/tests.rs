@@ -117,6 +117,21 @@ fn a_virtio_function_has_a_driver_of_virtio_too() {
 }
 
 #[test]
+fn only_virtio_pci_makes_the_virtio_device_of_a_function() {
+    let tree = Tree::new(
+        "0000:01:00.0 virtio-pci pf totalvfs=2 net=eth1
+         0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=v1 virtio=3
+         0000:01:00.2 vf-of=0000:01:00.0",
+    );
+    let name = |address: &str| {
+        let dir = virtio_dir(&tree.root(), address.parse().unwrap()).unwrap();
+        dir.map(|dir| dir.file_name().unwrap().to_string_lossy().into_owned())
+    };
+    assert_eq!(name("0000:01:00.0").as_deref(), Some("virtio0"));
+    assert_eq!((name("0000:01:00.1"), name("0000:01:00.2")), (None, None));
+}
+
+#[test]
 fn unbind_of_an_unbound_function_does_nothing() {
     let tree = Tree::new(CARD);
     unbind(&tree.root(), address("0000:01:00.1")).unwrap();

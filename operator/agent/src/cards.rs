@@ -52,6 +52,9 @@ pub struct Maker {
     pub module: &'static str,
     /// What a vDPA device can be given when it is made.
     pub settable: Settable,
+    /// Why a virtual machine with its devices cannot move while it runs; `None` where it is not known
+    /// that it cannot.
+    pub stays: Option<&'static str>,
 }
 
 /// What a vDPA device can be given when it is made.
@@ -89,6 +92,10 @@ const VIRTIO: Card = Card {
         driver: "vp-vdpa",
         module: "vp_vdpa",
         settable: Settable { mac: false, mtu: false, queue_pairs: false },
+        stays: Some(
+            "driver vp-vdpa can neither suspend a device nor tell how far its virtqueues are \
+             (drivers/vdpa/virtio_pci/vp_vdpa.c)",
+        ),
     }),
 };
 

@@ -249,9 +249,7 @@ impl Fake {
             Function::Vf { .. } => {
                 let function = self.function(function)?;
                 let driver = function.driver.as_deref();
-                let makes =
-                    driver.is_some_and(|d| d == "mlx5_core" || cards::makes_vdpa_devices(d));
-                if !makes || !function.vdpa.is_empty() {
+                if !driver.is_some_and(makes_vdpa) || !function.vdpa.is_empty() {
                     return Err(refused("no management device, or one device already"));
                 }
                 let made_by = Some(Handle::pci(function.address));
@@ -303,12 +301,7 @@ impl Fake {
         }
         if module == "vdpa_sim_net" {
             self.observed.inventory.simulators = vec![Simulator {
-                management_device: ManagementDevice {
-                    handle: Handle::without_bus("vdpasim_net"),
-                    classes: Classes(2),
-                    features: None,
-                    max_virtqueues: Some(3),
-                },
+                management_device: management(Handle::without_bus("vdpasim_net")),
                 vdpa: vec![],
             }];
         }
@@ -471,6 +464,18 @@ pub(crate) fn drive(function: &mut VirtualFunction, driver: Option<&str>) {
     }
     function.netdevs = if makes_one { vec![made] } else { vec![] };
     function.vfio = (driver == Some(vfio::DRIVER)).then(|| vfio(index));
+    let makes = driver.is_some_and(makes_vdpa);
+    function.management_device = makes.then(|| management(Handle::pci(function.address)));
+}
+
+fn makes_vdpa(driver: &str) -> bool {
+    driver == "mlx5_core" || cards::makes_vdpa_devices(driver)
+}
+
+/// What makes vDPA devices that can be given any feature.
+fn management(handle: Handle) -> ManagementDevice {
+    let features = Some(Features(u64::MAX));
+    ManagementDevice { handle, classes: Classes(2), features, max_virtqueues: Some(3) }
 }
 
 /// What a driver of the vDPA bus makes of a device.

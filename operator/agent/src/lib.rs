@@ -10,6 +10,7 @@
 //! Before the cluster is there, [`boot`] goes by what was wanted last; [`reset`] puts the node back
 //! to what it was before anything was.
 
+mod abilities;
 pub mod args;
 pub mod attachments;
 pub mod before;

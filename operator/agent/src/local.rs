@@ -92,12 +92,15 @@ pub(crate) fn gate(
     draining.gate(planned, &Look { offered, kubelet, holders, locks, asked })
 }
 
-/// What is refused, and what is left to do, in words.
+/// What is refused or waited for, and what is left to do, in words.
 pub(crate) fn problems(report: &Report) -> Vec<String> {
-    let refused = report.plan.refusals.iter().map(|refusal| refusal.message.clone());
+    let refused = report.plan.refusals.iter().chain(&report.plan.awaits);
+    let mut refused: Vec<_> = refused.map(|refusal| refusal.message.clone()).collect();
+    // functions wait for the same
+    refused.dedup();
     let left = report.plan.steps.iter().zip(&report.waits);
     let left = left.map(|(planned, wait)| format!("{}: {}: {wait}", planned.parent, planned.step));
-    refused.chain(left).collect()
+    refused.into_iter().chain(left).collect()
 }
 
 /// Says how it ended; an error if not everything is as wanted.

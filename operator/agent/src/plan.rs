@@ -15,6 +15,7 @@ use crate::wanted::{Parent, ParentName, Refusal, Wanted};
 
 mod adopt;
 pub(crate) mod card;
+mod common;
 mod eswitch;
 mod external;
 mod function;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub steps: Vec<Planned>,
     /// Parents and functions that are left as they are.
     pub refusals: Vec<Refusal>,
+    /// Functions that are as far as they can be until something else is known.
+    pub awaits: Vec<Refusal>,
 }
 
 /// A step in a plan.

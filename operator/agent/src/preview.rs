@@ -28,7 +28,7 @@ struct Refused {
 
 impl Preview {
     pub(crate) fn of(plan: &Plan, holders: &Holders) -> Self {
-        let refused = plan.refusals.iter().map(|refusal| Refused {
+        let refused = plan.refusals.iter().chain(&plan.awaits).map(|refusal| Refused {
             parent: refusal.parent.clone(),
             function: refusal.function,
             reason: refusal.reason.as_str(),
@@ -105,7 +105,7 @@ mod tests {
         let unbind = Step::UnbindVdpa { name: "vdpa:0000:01:00.1".into() };
         let steps =
             vec![step(Step::SetVdpaAutoprobe { on: false }, &[]), step(unbind, &["0000:01:00.1"])];
-        Plan { steps, refusals: vec![refusal] }
+        Plan { steps, refusals: vec![refusal], awaits: vec![] }
     }
 
     #[test]

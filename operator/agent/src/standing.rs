@@ -67,7 +67,10 @@ pub fn standing(
     let left = steps().next().map(to_do);
     let own = steps().any(|(planned, _)| planned.function == Some(index));
     let refused = refusals().find(|refusal| refusal.function.is_none());
-    let why = refused.map(|refusal| refusal.message.clone()).or(left);
+    let mut awaits = report.plan.awaits.iter();
+    let awaited = awaits.find(|told| told.parent == name && told.function == Some(index));
+    let refused = refused.map(|refusal| refusal.message.clone());
+    let why = refused.or(left).or_else(|| awaited.map(|told| told.message.clone()));
     match (usable(seen, pool.attach), why) {
         (Ok(()), None) => Standing::AsWanted,
         (Ok(()), Some(why)) if !own => Standing::Serving(why),

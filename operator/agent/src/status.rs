@@ -9,6 +9,7 @@ use ringway_kernel::Error;
 use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::inventory::Parent as Found;
 
+use crate::abilities::feature_sets;
 use crate::cards;
 use crate::plan::card;
 use crate::reconcile::{Report, chain};
@@ -41,6 +42,7 @@ pub fn status(
         observed_generation: generation,
         summary,
         parents,
+        feature_sets: feature_sets(wanted, &report.observed.inventory),
         plan: plan(report),
         degraded: degraded_parents(report),
         conditions,
@@ -95,6 +97,7 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
     let name = ParentName::Pci(found.address);
     let (attach, attach_reason) = cards::attach(found);
     let card = cards::card(found.driver.as_deref());
+    let stays = card.and_then(|card| card.vdpa.as_ref()?.stays);
     let first = found.netdevs.first();
     let mac = first.and_then(|n| n.permanent_mac.or(n.mac)).map(|mac| mac.to_string());
     let functions = found
@@ -126,6 +129,8 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
         function_count: found.numvfs,
         attach,
         attach_reason,
+        migratable: stays.map(|_| false),
+        migratable_reason: stays.map(str::to_owned),
         off_limits: card::off_limits(found),
         functions: merge(functions),
     }
@@ -194,10 +199,20 @@ fn conditions(
     let awaiting = held.filter(|_| degraded.is_none()).map(|(planned, wait)| {
         (Reason::DeviceHeld, format!("{}: {}: {wait}", planned.parent, planned.step))
     });
-    let progressing = (summary.steps > 0 && degraded.is_none() && awaiting.is_none())
+    let steps = (summary.steps > 0)
         .then(|| (Reason::StepsPending, format!("{} steps to do", summary.steps)));
+    let progressing =
+        steps.or_else(|| awaited(report)).filter(|_| degraded.is_none() && awaiting.is_none());
     let serving = format!("{} of {} functions serve pools", summary.ready, summary.functions);
     written(generation, [progressing, degraded, awaiting], serving, last, now)
+}
+
+/// What functions wait for that others have to say.
+fn awaited(report: &Report) -> Why {
+    let awaits = &report.plan.awaits;
+    let mut messages: Vec<&str> = awaits.iter().map(|told| told.message.as_str()).collect();
+    messages.dedup();
+    Some((awaits.first()?.reason, messages.join("; ")))
 }
 
 /// The status after a round that broke off: what was said last of the node, and that it may not be

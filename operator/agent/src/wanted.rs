@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{Allocation, Attach, Ownership, VdpaSettings};
+use ringway_api::device_policy::{Allocation, Attach, COMMON, Ownership, VdpaSettings};
 use ringway_api::node_devices::{Identity, NodeDevicesSpec, ParentSpec, PoolSpec};
 use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
@@ -104,6 +104,20 @@ pub struct Settings {
     pub queue_pairs: Option<u16>,
     /// Exactly these features.
     pub features: Option<Features>,
+    /// Whether these are what all nodes have in common.
+    pub common: Common,
+}
+
+/// Whether features are what all functions with a resource have in common, on all nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Common {
+    /// They are somebody's choice.
+    #[default]
+    No,
+    /// They are.
+    Known,
+    /// They will be, once it is known which.
+    Awaited,
 }
 
 /// Why a parent, or one of its functions, is left as it is.
@@ -321,8 +335,8 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
         let allowed = "makes no vDPA device: leave the field vdpa out";
         return Err(invalid("attach", pool.attach.as_str(), allowed));
     }
-    let settings = settings(pool.vdpa.as_ref())
-        .map_err(|(value, error)| invalid("vdpa.features", &value, &error))?;
+    let settings =
+        settings(spec, pool).map_err(|(value, error)| invalid("vdpa.features", &value, &error))?;
     let defaults = Defaults::of(pool.defaults.as_ref(), pool.attach)
         .map_err(|(field, value, allowed)| invalid(field, &value, allowed))?;
     Ok(Pool {
@@ -336,14 +350,39 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
     })
 }
 
-fn settings(vdpa: Option<&VdpaSettings>) -> Result<Settings, (String, String)> {
-    let Some(vdpa) = vdpa else { return Ok(Settings::default()) };
-    let features = vdpa
-        .features
-        .as_ref()
+fn settings(parent: &ParentSpec, pool: &PoolSpec) -> Result<Settings, (String, String)> {
+    let Some(vdpa) = &pool.vdpa else { return Ok(Settings::default()) };
+    let common = common(parent, pool, vdpa).map_err(|why| (COMMON.to_owned(), why.to_owned()))?;
+    let named = vdpa.features.as_ref().filter(|_| common != Common::Awaited);
+    let features = named
         .map(|names| names.parse().map_err(|e| (names.clone(), format!("{e}"))))
         .transpose()?;
-    Ok(Settings { mtu: vdpa.mtu, queue_pairs: vdpa.queue_pairs, features })
+    Ok(Settings { mtu: vdpa.mtu, queue_pairs: vdpa.queue_pairs, features, common })
+}
+
+/// The schema of a policy refuses the same; a file by hand has none.
+fn common(
+    parent: &ParentSpec,
+    pool: &PoolSpec,
+    vdpa: &VdpaSettings,
+) -> Result<Common, &'static str> {
+    let common = match (vdpa.asks_for_common(), pool.common_features) {
+        (false, false) => return Ok(Common::No),
+        (true, false) => {
+            return Err(
+                "what all nodes have in common the cluster's operator knows: name features",
+            );
+        }
+        (true, true) => Common::Awaited,
+        (false, true) => Common::Known,
+    };
+    match (pool.attach, parent.ownership) {
+        (Attach::Host, _) => Err("is of a resource, and attach host serves none: name features"),
+        (_, Ownership::External) => {
+            Err("ownership External makes no devices: name features, or leave the field out")
+        }
+        (_, Ownership::Managed) => Ok(common),
+    }
 }
 
 fn identity(identity: &Identity) -> CardIdentity {

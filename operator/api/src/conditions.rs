@@ -34,6 +34,10 @@ pub enum Reason {
     AttachUnsupported,
     /// The device cannot have these settings.
     SettingsUnsupported,
+    /// It is not known yet which features all functions with a resource have in common.
+    AwaitingFeatures,
+    /// Functions lack features that the others with their resource have, and nobody gave those up.
+    FeaturesMissing,
     /// The parent carries the node's own traffic.
     CarriesNodeTraffic,
     /// The parent found there is not the one that was meant.
@@ -60,7 +64,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::AsWanted,
         Self::Nothing,
         Self::NothingSelected,
@@ -71,6 +75,8 @@ impl Reason {
         Self::OverlappingRanges,
         Self::AttachUnsupported,
         Self::SettingsUnsupported,
+        Self::AwaitingFeatures,
+        Self::FeaturesMissing,
         Self::CarriesNodeTraffic,
         Self::IdentityMismatch,
         Self::Foreign,
@@ -102,6 +108,8 @@ impl Reason {
             Self::OverlappingRanges => "OverlappingRanges",
             Self::AttachUnsupported => "AttachUnsupported",
             Self::SettingsUnsupported => "SettingsUnsupported",
+            Self::AwaitingFeatures => "AwaitingFeatures",
+            Self::FeaturesMissing => "FeaturesMissing",
             Self::CarriesNodeTraffic => "CarriesNodeTraffic",
             Self::IdentityMismatch => "IdentityMismatch",
             Self::Foreign => "Foreign",

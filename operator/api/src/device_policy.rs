@@ -46,6 +46,11 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("self.ownership != 'External' || !has(self.uplink)")
         .message("uplink: ownership External changes nothing on a node: leave the field out")
         .field_path(".uplink"),
+    validation = Rule::new(
+        "self.ownership != 'External' || self.pools.all(p, !has(p.vdpa) || !has(p.vdpa.features) || p.vdpa.features != 'common')"
+    )
+        .message("vdpa.features: with ownership External others make the devices: common changes none: name features, or leave the field out")
+        .field_path(".pools"),
     validation = Rule::new("self.ownership != 'External' || !self.adopt")
         .message("adopt: ownership External takes nothing over: leave the field out")
         .field_path(".adopt"),
@@ -187,6 +192,9 @@ impl Ownership {
     validation = Rule::new("!has(self.vdpa) || !(self.attach in ['netdev', 'vfio'])")
         .message("vdpa: attach netdev and vfio use the function itself, without a vDPA device")
         .field_path(".vdpa"),
+    validation = Rule::new("!has(self.vdpa) || !has(self.vdpa.features) || self.vdpa.features != 'common' || has(self.resource)")
+        .message("vdpa.features: common is what all devices of a resource can be given, and attach host serves none: name features")
+        .field_path(".vdpa.features"),
     validation = Rule::new("!has(self.defaults) || !has(self.defaults.mtu) || self.attach == 'netdev'")
         .message("defaults.mtu: only with attach netdev has the function an interface of its own; of a vDPA device it is vdpa.mtu")
         .field_path(".defaults.mtu"),
@@ -281,10 +289,30 @@ pub struct VdpaSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub queue_pairs: Option<u16>,
-    /// Exactly these virtio features, by name without `VIRTIO_NET_F_`: `MAC,MTU,VERSION_1`.
+    /// Exactly these virtio features, by name without `VIRTIO_NET_F_`: `MAC,MTU,VERSION_1`. Or `common`:
+    /// those that all functions with the resource can be given, on all nodes and in all policies that
+    /// say so. No device is made until it is known which these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[A-Z0-9_]+(,[A-Z0-9_]+)*$"))]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^(common|[A-Z0-9_]+(,[A-Z0-9_]+)*)$")
+    )]
     pub features: Option<String>,
+}
+
+/// In place of features: those that all functions with a resource have in common.
+pub const COMMON: &str = "common";
+
+/// The annotation by which a person gives up features that a resource would have in common:
+/// `RESOURCE=FEATURE,FEATURE`, more than one with spaces between. Read at policies with a pool that has
+/// the resource with features `common`.
+pub const WITHOUT_FEATURES: &str = "ringway.dev/without-features";
+
+impl VdpaSettings {
+    /// Whether the features are those in common, whichever these are.
+    pub fn asks_for_common(&self) -> bool {
+        self.features.as_deref() == Some(COMMON)
+    }
 }
 
 /// What a function of a card is set to at rest. What is absent is left alone, and is again what it was

@@ -125,12 +125,23 @@ pub struct PoolSpec {
     /// What its vDPA devices shall be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vdpa: Option<VdpaSettings>,
+    /// Whether `vdpa.features` is what all functions with the resource have in common: `common` until
+    /// that is known, and then the names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub common_features: bool,
     /// What its functions are set to while nobody uses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
     /// Which of its free devices a container gets; `Spread` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Allocation>,
+}
+
+impl PoolSpec {
+    /// Whether it is not known yet which features all functions with the resource have in common.
+    pub fn awaits_features(&self) -> bool {
+        self.common_features && self.vdpa.as_ref().is_some_and(VdpaSettings::asks_for_common)
+    }
 }
 
 /// What one node has, and what is still to be done there.
@@ -147,6 +158,10 @@ pub struct NodeDevicesStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub parents: Vec<ParentStatus>,
+    /// What vDPA devices of functions can be given, where a pool asks for features in common: each
+    /// distinct set once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feature_sets: Vec<FeatureSet>,
     /// The steps still to do, in order.
     #[serde(default)]
     pub plan: Vec<StepStatus>,
@@ -210,6 +225,13 @@ pub struct ParentStatus {
     /// Why no more ways are possible, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attach_reason: Option<String>,
+    /// `false` where a virtual machine with a vDPA device of it cannot move to another node while it
+    /// runs; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migratable: Option<bool>,
+    /// Why it cannot, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migratable_reason: Option<String>,
     /// Why it must not be touched, in one sentence; absent if it may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off_limits: Option<String>,
@@ -240,6 +262,26 @@ pub struct FunctionStatus {
     /// Why they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// The features that vDPA devices of these functions can be given.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeatureSet {
+    /// By name, as in a policy. What has no name is not told: nobody can ask for it.
+    pub features: String,
+    /// The functions.
+    pub functions: Vec<FunctionRange>,
+}
+
+/// Neighbouring functions of one parent.
+#[derive(Debug, Clone, Default, PartialEq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionRange {
+    /// The PCI address of a card, or the name of a simulator's management device.
+    pub parent: String,
+    /// Their indices: `0-3`, or `2`.
+    pub range: Range,
 }
 
 /// What is wrong with a parent, or with functions of it, and does not mend itself.

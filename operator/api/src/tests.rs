@@ -59,9 +59,24 @@ fn rules_have_messages_that_name_the_field() {
         "minRate: must not be more than maxRate",
         "uplink: ownership External changes nothing on a node",
         "adopt: ownership External takes nothing over",
+        "vdpa.features: with ownership External others make the devices",
+        "vdpa.features: common is what all devices of a resource can be given",
     ] {
         assert!(text.contains(message), "{message}");
     }
+}
+
+#[test]
+fn features_are_names_or_what_is_common() {
+    use crate::device_policy::{COMMON, VdpaSettings};
+    for kind in ["DevicePolicy", "NodeDevices"] {
+        let text = schema(kind).to_string();
+        assert!(text.contains(r#""pattern":"^(common|[A-Z0-9_]+(,[A-Z0-9_]+)*)$""#), "{kind}");
+    }
+    let asks = |features: &str| {
+        VdpaSettings { features: Some(features.into()), ..Default::default() }.asks_for_common()
+    };
+    assert!(asks(COMMON) && !asks("MAC,MTU") && !VdpaSettings::default().asks_for_common());
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod apply;
 pub mod args;
 pub mod check;
 pub mod cluster;
+pub mod common;
 pub mod conditions;
 pub mod controller;
 pub mod crds;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{DevicePolicy, DevicePolicySpec, Ownership, Pool};
+use ringway_api::device_policy::{DevicePolicy, DevicePolicySpec, Ownership, Pool, VdpaSettings};
 use ringway_api::node_devices::{NodeDevices, NodeDevicesSpec, ParentSpec, ParentStatus, PoolSpec};
 
+use crate::common;
 use crate::finding::{Finding, count};
 use crate::partition::{self, Complaint};
 use crate::selector::{self, Labels, Nodes, Parent};
@@ -43,7 +44,9 @@ pub fn render<'a>(
     devices: &BTreeMap<String, &NodeDevices>,
 ) -> Rendered {
     let mut rendered = Rendered::default();
-    let mut claimants: Vec<Claimant<'_>> = policies.into_iter().map(Claimant::of).collect();
+    let policies: Vec<&DevicePolicy> = policies.into_iter().collect();
+    let mut claimants: Vec<Claimant<'_>> =
+        policies.iter().map(|policy| Claimant::of(policy)).collect();
     claimants.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
     for (name, labels) in nodes {
         let selecting: Vec<&Claimant<'_>> =
@@ -61,6 +64,7 @@ pub fn render<'a>(
     for claimant in &claimants {
         claimant.conclude(nodes, devices, &mut rendered);
     }
+    common::resolve(&policies, devices, &mut rendered);
     rendered
 }
 
@@ -276,6 +280,7 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         range: pool.range.clone(),
         attach: pool.attach,
         vdpa: pool.vdpa.clone(),
+        common_features: pool.vdpa.as_ref().is_some_and(VdpaSettings::asks_for_common),
         defaults: pool.defaults.clone(),
         allocation: pool.allocation,
     };

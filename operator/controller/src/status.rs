@@ -103,7 +103,7 @@ fn severity(reason: Reason) -> Standing {
     match reason {
         // nodes and cards may still come
         Reason::NothingSelected => Standing::Idle,
-        Reason::AwaitingAgent => Standing::Progressing,
+        Reason::AwaitingAgent | Reason::AwaitingFeatures => Standing::Progressing,
         _ => Standing::Degraded,
     }
 }
@@ -168,20 +168,18 @@ fn degraded(parents: &[String], status: &NodeDevicesStatus) -> Option<(Reason, S
     Some((reason(&condition.reason), condition.message.clone()))
 }
 
-/// Why not every function of the parent's pools is as wanted; nothing if they all are.
+/// Why not every function of the parent's pools is as wanted; nothing if they all are. That features
+/// are waited for is a finding of its own.
 fn unready(parent: &ParentSpec, status: &NodeDevicesStatus) -> Option<String> {
-    let wanted: usize = parent
-        .pools
-        .iter()
-        .filter_map(|pool| parse_range(&pool.range))
-        .map(|range| range.len())
-        .sum();
+    let pools = || parent.pools.iter().filter(|pool| !pool.awaits_features());
+    let wanted: usize =
+        pools().filter_map(|pool| parse_range(&pool.range)).map(|range| range.len()).sum();
     let Some(found) = status.parents.iter().find(|found| found.name == parent.name) else {
         return Some(format!("{}: not there", parent.name));
     };
     let of_pools = || {
         found.functions.iter().filter(|function| {
-            let of = |name: &String| parent.pools.iter().any(|pool| pool.name == *name);
+            let of = |name: &String| pools().any(|pool| pool.name == *name);
             function.pool.as_ref().is_some_and(of)
         })
     };

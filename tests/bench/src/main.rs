@@ -3,8 +3,8 @@
 
 mod cni; // what ADD and DEL cost
 mod cost; // the CPU time of a process
-mod observe; // what the agent's look at 256 functions and its plan for them cost
-mod node; // what carving a card and changing a function take
+mod node;
+mod observe; // what the agent's look at 256 functions and its plan for them cost // what carving a card and changing a function take
 
 use std::path::PathBuf;
 
@@ -19,7 +19,9 @@ fn main() -> Result<()> {
         ["cni"] => serde_json::to_string(&cni::measure()?)?,
         ["node"] => serde_json::to_string(&node::measure()?)?,
         ["observe"] => serde_json::to_string(&observe::measure()?)?,
-        _ => bail!("usage: ringway-bench cni|node|observe (in the lab's node, by `cargo lab bench`)"),
+        _ => {
+            bail!("usage: ringway-bench cni|node|observe (in the lab's node, by `cargo lab bench`)")
+        }
     };
     println!("{samples}");
     Ok(())

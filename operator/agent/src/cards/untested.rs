@@ -12,6 +12,7 @@ pub(super) const MLX5: Card = Card {
         driver: "mlx5_core",
         module: "mlx5_vdpa",
         settable: Settable { mac: true, mtu: true, queue_pairs: true },
+        stays: None,
     }),
 };
 

@@ -96,6 +96,7 @@ pub(super) fn site<'a>(
         card,
         existing,
         before: existing.and(was),
+        management: existing.and_then(|function| function.management_device.as_ref()),
         vdpa: existing.map_or(&[], |function| &function.vdpa),
         mac: None,
         rest: None,

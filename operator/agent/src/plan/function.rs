@@ -8,15 +8,16 @@ use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::{Netdev, Traffic, VdpaDevice, VirtualFunction};
 use ringway_kernel::link::VfSetting;
 use ringway_kernel::mac::Mac;
+use ringway_kernel::vdpa::ManagementDevice;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 
 use super::rest::{self, Rest};
-use super::{Attach, Plan, Planned, adopt};
+use super::{Attach, Plan, Planned, adopt, common};
 use crate::before::{Before, FunctionBefore};
 use crate::cards::{self, Card};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
-use crate::wanted::{Pool, Settings};
+use crate::wanted::{Common, Pool, Settings};
 
 /// A function as it will be when the steps before its own are done.
 pub(super) struct Site<'a> {
@@ -30,6 +31,8 @@ pub(super) struct Site<'a> {
     pub(super) existing: Option<&'a VirtualFunction>,
     /// What it was before we first gave it a driver, if we did.
     pub(super) before: Option<FunctionBefore<'a>>,
+    /// What makes vDPA devices on it, once something does.
+    pub(super) management: Option<&'a ManagementDevice>,
     /// The vDPA devices on it.
     pub(super) vdpa: &'a [VdpaDevice],
     /// The MAC for a device that has none of its own.
@@ -64,8 +67,11 @@ impl<'a> Site<'a> {
 pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before: &Before) {
     let (parent, index) = (site.function.parent(), site.function.index());
     let foreign = |device: &&VdpaDevice| !before.vdpa.contains(&device.name);
+    pool.into_iter().for_each(|pool| common::plan(plan, site, pool));
     if let Some(foreign) = site.vdpa.iter().find(foreign) {
         return match pool {
+            // whether it is as wanted is not known yet
+            Some(pool) if site.adopt && pool.settings.common == Common::Awaited => {}
             Some(pool) => adopt::plan(plan, site, pool, foreign),
             None => adopt::unwanted(plan, site, foreign),
         };
@@ -157,6 +163,9 @@ pub(super) fn steps(site: &Site<'_>, pool: Option<&Pool>, settings: &[VfSetting]
     }
     let Some(driver) = cards::bus_driver(pool.attach) else { return steps };
     if device.is_none() {
+        if pool.settings.common == Common::Awaited {
+            return steps;
+        }
         let settings = pool.settings.clone();
         steps.push(Step::CreateVdpa { function: function(), mac: site.mac, settings });
     }

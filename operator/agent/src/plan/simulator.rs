@@ -1,10 +1,11 @@
 //! The plan for a simulator: its devices are its functions.
 
 use ringway_api::conditions::Reason;
-use ringway_kernel::inventory::VdpaDevice;
+use ringway_kernel::inventory::{Inventory, Simulator as Found, VdpaDevice};
+use ringway_kernel::vdpa::ManagementDevice;
 
 use super::card::Complaint;
-use super::{Attach, Plan, Planned, external, function, mac};
+use super::{Attach, Plan, Planned, common, external, function, mac};
 use crate::before::Before;
 use crate::cards::{self, Simulator};
 use crate::node::Observed;
@@ -24,8 +25,10 @@ pub(super) fn plan(
         let message = format!("{simulator}: no such simulator is known; known are {all}");
         return plan.refuse(&parent.name, Reason::Invalid, message);
     };
-    if let Err((reason, message)) = parent.pools.iter().try_for_each(|pool| check_pool(known, pool))
-    {
+    let management = management(simulator, &observed.inventory);
+    let checked =
+        |pool| check_pool(known, pool).and_then(|()| common::lacks(known, pool, management));
+    if let Err((reason, message)) = parent.pools.iter().try_for_each(checked) {
         return plan.refuse(&parent.name, reason, message);
     }
     let others = parent.maker == Maker::Others;
@@ -42,6 +45,7 @@ pub(super) fn plan(
             card: None,
             existing: None,
             before: None,
+            management,
             vdpa: existing.map_or(&[], std::slice::from_ref),
             mac: known.settable.mac.then(|| mac::stable(node, &name)),
             rest: None,
@@ -121,12 +125,20 @@ pub(super) fn remove(
 
 /// The vDPA devices of a simulator, whoever made them.
 pub(crate) fn devices<'a>(simulator: &str, observed: &'a Observed) -> &'a [VdpaDevice] {
-    let found = observed
-        .inventory
-        .simulators
-        .iter()
-        .find(|s| s.management_device.handle == crate::step::simulator_handle(simulator));
-    found.map_or(&[], |s| &s.vdpa)
+    found(simulator, &observed.inventory).map_or(&[], |s| &s.vdpa)
+}
+
+/// What makes the devices of a simulator, once its module is there.
+pub(crate) fn management<'a>(
+    simulator: &str,
+    inventory: &'a Inventory,
+) -> Option<&'a ManagementDevice> {
+    found(simulator, inventory).map(|found| &found.management_device)
+}
+
+fn found<'a>(simulator: &str, inventory: &'a Inventory) -> Option<&'a Found> {
+    let handle = crate::step::simulator_handle(simulator);
+    inventory.simulators.iter().find(|found| found.management_device.handle == handle)
 }
 
 fn index(simulator: &str, name: &str) -> Option<u32> {

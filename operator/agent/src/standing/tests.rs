@@ -84,6 +84,24 @@ fn refuse(report: &mut Report, function: Option<u32>) {
     report.plan.refusals.push(Refusal { parent, function, reason: Reason::Foreign, message });
 }
 
+/// One that serves goes on; one that cannot yet says what it waits for.
+#[test]
+fn what_is_waited_for_is_told_where_nothing_else_is() {
+    let wait = |report: &mut Report, index| {
+        let (parent, message) = (crate::fake::PF.into(), "waits".into());
+        let (function, reason) = (Some(index), Reason::AwaitingFeatures);
+        report.plan.awaits.push(Refusal { parent, function, reason, message });
+    };
+    let unbound = |device: &mut VdpaDevice| device.driver = None;
+    check(|report, _| wait(report, 0), Standing::Serving("waits".into()));
+    check(|report, _| wait(report, 1), Standing::AsWanted);
+    let failed = |report: &mut Report, device: &mut VdpaDevice| {
+        wait(report, 0);
+        unbound(device);
+    };
+    check(failed, Standing::Failed("waits".into()));
+}
+
 #[test]
 fn a_function_is_as_wanted_until_something_is_left_of_its_own() {
     use Standing::{AsWanted, Failed, Serving};

@@ -1,8 +1,10 @@
 use ringway_api::device_policy::Attach;
+use ringway_kernel::features::Features;
 
 use super::*;
 use crate::before::Before;
 use crate::fake::{Fake, pf, pool};
+use crate::plan::plan as plan_of;
 use crate::reconcile::{Gate, reconcile};
 use crate::wanted::{Defaults, Pool, Settings};
 
@@ -40,6 +42,88 @@ fn equal_neighbours_share_an_entry() {
     assert_eq!(status.summary, Summary { parents: 1, functions: 4, ready: 3, steps: 0 });
     assert_eq!(condition(&status, READY).status, "True");
     assert_eq!(condition(&status, READY).message, "3 of 4 functions serve pools");
+}
+
+#[test]
+fn what_is_known_to_stay_says_so_and_why() {
+    let told = |mut fake: Fake| {
+        let go = |_: &_, _: &_| Gate::Go(vec![]);
+        let (nobody, mut before) = (Wanted::default(), Before::default());
+        let report = reconcile("n", &mut fake, &nobody, &mut before, |_| Ok(()), go).unwrap();
+        let card = status(None, &nobody, &report, &[], &time(0)).parents.remove(0);
+        (card.migratable, card.migratable_reason)
+    };
+    let (migratable, why) = told(Fake::new());
+    assert_eq!(migratable, Some(false));
+    assert!(why.unwrap().starts_with("driver vp-vdpa can neither suspend a device"));
+    // it makes no vDPA devices at all
+    assert_eq!(told(Fake::igb()), (None, None));
+}
+
+#[test]
+fn features_that_are_waited_for_are_progress() {
+    let mut fake = Fake::new();
+    let mut wanted = wanted();
+    wanted.parents[0].pools[0].settings.common = crate::wanted::Common::Awaited;
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report =
+        reconcile("n", &mut fake, &wanted, &mut Before::default(), |_| Ok(()), go).unwrap();
+    let status = status(Some(3), &wanted, &report, &[], &time(0));
+    let progressing = condition(&status, PROGRESSING);
+    assert_eq!(
+        (progressing.status.as_str(), progressing.reason.as_str()),
+        ("True", "AwaitingFeatures")
+    );
+    let words = "0000:01:00.0: waits for the features that all with ringway.dev/vms have in \
+                 common: its own are told";
+    assert_eq!(progressing.message, words);
+    let ready = condition(&status, READY);
+    assert_eq!((ready.status.as_str(), &ready.reason), ("False", &progressing.reason));
+    let functions: Vec<_> =
+        status.parents[0].functions.iter().map(|f| (f.range.as_str(), f.ready)).collect();
+    assert_eq!(functions, [("0-1", false), ("2", true), ("3", false)]);
+    assert_eq!(status.feature_sets[0].functions[0].range, "0-1");
+}
+
+/// No two neighbours alike, all waiting for features, and of two kinds: more is not said of a card.
+#[test]
+fn sixty_four_functions_stay_below_32_kib() {
+    let mut fake = Fake::new();
+    let (go, mut before) = (|_: &_, _: &_| Gate::Go(vec![]), Before::default());
+    let mut report = reconcile("n", &mut fake, &wanted(), &mut before, |_| Ok(()), go).unwrap();
+    let template = report.observed.inventory.parents[0].functions[0].clone();
+    let size = |report: &mut Report, pools: u32| {
+        let pool = |index: u32| {
+            let mut pool = wanted().parents[0].pools[0].clone();
+            pool.name = format!("pool-{}", index % pools);
+            pool.range = index..=index;
+            pool.settings.common = crate::wanted::Common::Awaited;
+            pool
+        };
+        let name = ParentName::Pci(pf());
+        let parent = Parent::new(name, 64, (0..64).map(pool).collect());
+        let function = |index: u32| {
+            let mut function = template.clone();
+            (function.index, function.vdpa) = (index, vec![]);
+            let management = function.management_device.as_mut().unwrap();
+            management.features = Some(Features(u64::MAX - u64::from(index % pools)));
+            function
+        };
+        let card = &mut report.observed.inventory.parents[0];
+        (card.totalvfs, card.numvfs) = (64, 64);
+        card.functions = (0..64).map(function).collect();
+        let wanted = Wanted { parents: vec![parent], refusals: vec![] };
+        report.plan = plan_of("n", &wanted, &report.observed, &Before::default());
+        assert_eq!((report.plan.awaits.len(), report.plan.refusals.len()), (64, 0));
+        let status = status(Some(1), &wanted, report, &[], &time(0));
+        assert_eq!(status.feature_sets.len(), pools as usize);
+        serde_json::to_string(&status).unwrap().len()
+    };
+    let (different, alike) = (size(&mut report, 2), size(&mut report, 1));
+    assert!(
+        different < 24 * 1024 && alike < 8 * 1024 && different > alike,
+        "{different} and {alike}"
+    );
 }
 
 #[test]

@@ -7,9 +7,16 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         range: range.into(),
         attach,
         vdpa: None,
+        common_features: false,
         defaults: None,
         allocation: None,
     }
+}
+
+/// A pool with features that all nodes have in common.
+fn common(attach: Attach, features: &str) -> PoolSpec {
+    let vdpa = VdpaSettings { features: Some(features.into()), ..Default::default() };
+    PoolSpec { common_features: true, vdpa: Some(vdpa), ..pool("a", "a", "0", attach) }
 }
 
 fn parent(pools: Vec<PoolSpec>) -> NodeDevicesSpec {
@@ -69,6 +76,8 @@ fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
     settings.vdpa = Some(VdpaSettings { mtu: Some(9000), ..Default::default() });
     let kept = PoolSpec { attach: Attach::Host, ..pool("a", "a", "0", Attach::Vfio) };
     let nameless = PoolSpec { attach: Attach::Vfio, ..pool("a", "", "0", Attach::Host) };
+    let by_hand = PoolSpec { common_features: false, ..common(Attach::VhostVdpa, "common") };
+    let of_host = common(Attach::Host, "common");
     let cases = [
         (vec![pool("a", "a", "3-1", Attach::VhostVdpa)], Reason::Invalid, "range \"3-1\""),
         (
@@ -91,6 +100,8 @@ fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
         ),
         (vec![features], Reason::Invalid, "WINGS"),
         (vec![settings], Reason::Invalid, "pool a: attach \"netdev\": makes no vDPA device"),
+        (vec![by_hand], Reason::Invalid, "vdpa.features \"common\": what all nodes have in common"),
+        (vec![of_host], Reason::Invalid, "attach host serves none: name features"),
         (vec![kept], Reason::Invalid, "resource \"ringway.dev/a\": attach host serves none"),
         (vec![nameless], Reason::Invalid, "resource \"\": attach vfio serves one"),
     ];
@@ -101,6 +112,21 @@ fn nonsense_is_refused_with_field_value_and_what_is_allowed() {
         assert!(wanted.refusals[0].message.contains(words), "{}", wanted.refusals[0].message);
         assert!(wanted.refusals[0].message.contains("policy edge"));
     }
+}
+
+#[test]
+fn features_in_common_are_names_once_they_are_known() {
+    let of = |features: &str| {
+        let wanted = Wanted::of(&parent(vec![common(Attach::VirtioVdpa, features)]));
+        let settings = wanted.parents[0].pools[0].settings.clone();
+        (settings.common, settings.features)
+    };
+    assert_eq!(of("common"), (Common::Awaited, None));
+    assert_eq!(of("MAC,MTU"), (Common::Known, Some(Features::MAC | Features::MTU)));
+    let mut external = parent(vec![common(Attach::VhostVdpa, "MAC")]);
+    external.parents[0].ownership = Ownership::External;
+    let message = &Wanted::of(&external).refusals[0].message;
+    assert!(message.contains("ownership External makes no devices"), "{message}");
 }
 
 #[test]

@@ -197,6 +197,29 @@ fn too_few_ready_functions_are_told() {
     check(&gone, &[DEGRADED], "StepFailed", &["0000:01:00.0: not there"]);
 }
 
+/// Why, is a finding.
+#[test]
+fn a_pool_without_its_features_is_not_unready() {
+    let unready = |features: &str| {
+        let pool = json!({"name": "vms", "resource": "ringway.dev/vms", "range": "0-3",
+            "attach": "vhost-vdpa", "commonFeatures": true, "vdpa": {"features": features}});
+        let parent = json!({"name": "x", "policy": "edge", "functionCount": 4, "pools": [pool]});
+        let functions = json!([{"range": "0-3", "devices": [], "pool": "vms", "ready": false}]);
+        let status = json!({"parents": [{"name": "x", "functions": functions}]});
+        let status: NodeDevicesStatus = serde_json::from_value(status).unwrap();
+        unready(&serde_json::from_value(parent).unwrap(), &status)
+    };
+    assert_eq!(unready("common"), None);
+    assert_eq!(unready("MAC").as_deref(), Some("x: 0 of 4 functions are ready"));
+    let finding = |reason| Finding { reason, node: None, message: "x".into() };
+    for (reason, holds) in
+        [(Reason::AwaitingFeatures, PROGRESSING), (Reason::FeaturesMissing, DEGRADED)]
+    {
+        let status = fold(&["a"], vec![finding(reason)], |_, _| ());
+        check(&status, &[holds], reason.as_str(), &["x"]);
+    }
+}
+
 #[test]
 fn our_own_findings_come_first() {
     let finding = |reason, node: Option<&str>| Finding {

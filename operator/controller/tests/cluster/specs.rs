@@ -49,6 +49,34 @@ async fn a_policy_reaches_the_node_and_comes_back_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn features_in_common_take_one_write_more() {
+    let server = cluster();
+    server.edit("devicepolicies/edge", |policy| {
+        policy["spec"]["pools"][0]["vdpa"] = json!({"features": "common"});
+    });
+    tokio::spawn(controller::run(server.client()));
+    until_ready(&server, "devicepolicies/edge", "AwaitingFeatures").await;
+    server.edit("nodedevices/a", |devices| {
+        devices["status"]["observedGeneration"] = devices["metadata"]["generation"].clone();
+        devices["status"]["featureSets"] = json!([{"features": "VERSION_1,MAC",
+            "functions": [{"parent": CARD, "range": "0-3"}]}]);
+    });
+    let features = |server: &ApiServer| {
+        let devices = server.get("nodedevices/a").unwrap();
+        devices["spec"]["parents"][0]["pools"][0]["vdpa"]["features"].clone()
+    };
+    server.until(features, |features| features == "MAC,VERSION_1").await;
+    agent_answers(&server);
+    until_ready(&server, "devicepolicies/edge", "AsWanted").await;
+    let writes = server.writes();
+    assert_eq!(
+        writes.iter().filter(|write| *write == "PATCH nodedevices/a").count(),
+        2,
+        "{writes:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_right_is_not_written() {
     let server = cluster();
     tokio::spawn(controller::run(server.client()));

@@ -1,4 +1,4 @@
-//! The netdev of a vDPA device moves into the pod.
+//! The netdev of a vDPA device, or of a function, moves into the pod.
 
 use ringway_kernel::{
     error::errno,
@@ -17,6 +17,7 @@ use crate::{
     record::Record,
     result::{Interface, Success},
     undo::Guard,
+    vf::{self, Change},
     world::World,
 };
 
@@ -31,22 +32,30 @@ pub(super) fn attach(
         let text = format!("environment variable CNI_NETNS={:?} is the host's own", netns.path());
         return Err(Error::new(Code::Environment, text));
     }
-    let vdpa = &grant.vdpa;
-    let Some(link) = netdev::on_host(&world.root, vdpa)? else {
-        let text =
-            format!("device {}: vDPA device {vdpa} has no interface on the host", grant.device.id);
-        let advice = "it appears when virtio_net has taken the device, and comes back when the \
+    let place = &grant.place;
+    let Some(link) = netdev::on_host(&world.root, place)? else {
+        let text = format!("device {}: {place} has no interface on the host", grant.device.id);
+        let advice = "it appears when its driver has taken the device, and comes back when the \
                       namespace that has it ends";
         return Err(Error::new(Code::TryAgain, text).advise(advice));
     };
+    let change = record.function.clone();
     let wanted = Wanted {
         mac: call.mac(),
         mtu: call.conf.mtu,
-        takes_mac: netdev::takes_mac(&world.root, vdpa)?,
+        takes_mac: netdev::takes_mac(&world.root, place)?,
+        by_pf: change.as_ref().is_some_and(Change::sets_mac),
     };
     record.before = Some(Before::from(&link));
     let guard = Guard::arm(world, call.path, record)?;
+    // While it is on the host: the pod sees it as it is to be.
+    if let Some(change) = &change {
+        vf::apply(&world.root, change)?;
+    }
     let link = enter(&link, netns, &call.target.ifname, wanted)?;
+    if let Some(change) = &change {
+        vf::verify(&world.root, change)?;
+    }
     let interface = Interface {
         name: link.name.clone(),
         mac: link.mac,

@@ -1,0 +1,245 @@
+//! What the PF's driver does for a function while a pod has it: address, VLAN, rates, guards, link
+//! state. Read before, set, read back and compared; and put back.
+//!
+//! While an attachment's record exists the agent leaves all of it alone; afterwards it puts a pool's
+//! `defaults` right that have changed meanwhile.
+
+use ringway_kernel::{
+    Mac, Root, devlink,
+    link::{Links, Vf, VfSetting},
+    pci, sriov,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    add::Call,
+    error::{Code, Error, Result},
+    grant::Grant,
+    netconf::function::{cannot, field_of},
+    world::World,
+};
+
+/// A VF by its PF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Function {
+    /// The PF.
+    pub pf: pci::Address,
+    /// The VF's number.
+    pub index: u32,
+    /// The VF.
+    pub address: pci::Address,
+}
+
+/// What an attachment sets, in its record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Of which function.
+    pub function: Function,
+    /// All that the network asks for.
+    pub set: Vec<VfSetting>,
+    /// What of that was otherwise, as it was.
+    pub before: Vec<VfSetting>,
+}
+
+/// The PF's own interface, which is asked and told.
+struct Pf {
+    links: Links,
+    index: u32,
+}
+
+impl std::fmt::Display for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VF {} of PF {}", self.index, self.pf)
+    }
+}
+
+impl Change {
+    /// Whether the function's address is the PF's to say.
+    pub fn sets_mac(&self) -> bool {
+        self.set.iter().any(|setting| matches!(setting, VfSetting::Mac(_)))
+    }
+}
+
+/// What is to be set for an attachment; `None` where nothing is asked for. Changes nothing.
+///
+/// The address is the PF's to set where its driver sets anything. Where not, an interface takes it
+/// by itself, and a function without one cannot have it.
+pub fn plan(world: &World, call: Call<'_>, grant: &Grant) -> Result<Option<Change>> {
+    let asked = &call.conf.function;
+    let Some(function) = grant.function else {
+        let of = format!("device {} as {}", grant.device.id, grant.attachment);
+        let why = "it is for functions attached as netdev or vfio";
+        return nothing_of(&asked.beyond_nothing()?, &of, why);
+    };
+    if call.mac().is_none() && asked.settings(Default::default())?.is_empty() {
+        return Ok(None);
+    }
+    let Some(now) = read(&world.root, function)? else {
+        let mut settings = asked.beyond_nothing()?;
+        settings
+            .extend(call.mac().filter(|_| !grant.attachment.moves_interface()).map(VfSetting::Mac));
+        let why = "the PF has no interface on the host, or its driver sets nothing for VFs";
+        return nothing_of(&settings, &function.to_string(), why);
+    };
+    change(function, &asked.settings(now.rate)?, call.mac(), &now).map(Some)
+}
+
+fn nothing_of(settings: &[VfSetting], of: &str, why: &str) -> Result<Option<Change>> {
+    settings.first().map_or(Ok(None), |setting| Err(cannot(*setting, of, why)))
+}
+
+/// The change from what is `now`.
+fn change(
+    function: Function,
+    settings: &[VfSetting],
+    mac: Option<Mac>,
+    now: &Vf,
+) -> Result<Change> {
+    let mut set: Vec<_> = settings.iter().copied().chain(mac.map(VfSetting::Mac)).collect();
+    set.sort_by_key(|setting| order(*setting));
+    let mut before = Vec::new();
+    for setting in &set {
+        let Some(found) = now.now(*setting) else {
+            let why = "the PF's driver does not tell what it is, so that it could not be put back";
+            return Err(cannot(*setting, &function.to_string(), why));
+        };
+        if found != *setting {
+            before.push(found);
+        }
+    }
+    Ok(Change { function, set, before })
+}
+
+/// The VLAN first: nothing is ever sent without it. Trust last but for the link, which sends.
+fn order(setting: VfSetting) -> u8 {
+    match setting {
+        VfSetting::Vlan(_) => 0,
+        VfSetting::Mac(_) => 1,
+        VfSetting::Rate(_) => 2,
+        VfSetting::SpoofCheck(_) => 3,
+        VfSetting::Trust(_) => 4,
+        VfSetting::Link(_) => 5,
+    }
+}
+
+/// Sets what is otherwise, reads all of it back, and compares.
+pub fn apply(root: &Root, change: &Change) -> Result<()> {
+    let function = change.function;
+    let gone = || Error::new(Code::TryAgain, format!("{function} is there no more"));
+    let mut pf = Pf::open(root, function.pf)?.ok_or_else(gone)?;
+    for setting in &change.set {
+        if change.before.iter().any(|before| before.same_kind(*setting)) {
+            let text = format!(
+                "network configuration: field {} asks for {setting}, which the driver of {function} \
+                 refuses",
+                field_of(*setting)
+            );
+            let refused = Error::because(Code::Config, text);
+            pf.links.set_vf(pf.index, function.index, *setting).map_err(refused)?;
+        }
+    }
+    verify(root, change)
+}
+
+/// Reads all of it back, and compares. Drivers may take a value and keep their own; and a trusted
+/// function of igb tells the PF its old address when it resets (e1000_init_hw_vf,
+/// drivers/net/ethernet/intel/igbvf/vf.c), which it does as it moves.
+pub fn verify(root: &Root, change: &Change) -> Result<()> {
+    match compare(root, change)? {
+        None => Ok(()),
+        Some((setting, found)) => {
+            let why = format!("the driver took it, and tells {found}");
+            Err(cannot(setting, &change.function.to_string(), &why))
+        }
+    }
+}
+
+/// What is now otherwise than an attachment has set it, with what it is.
+pub fn compare(root: &Root, change: &Change) -> Result<Option<(VfSetting, String)>> {
+    let Some(now) = read(root, change.function)? else {
+        return Ok(change.set.first().map(|setting| (*setting, "no such VF".to_owned())));
+    };
+    Ok(differences(change, &now).next())
+}
+
+fn differences<'a>(
+    change: &'a Change,
+    now: &'a Vf,
+) -> impl Iterator<Item = (VfSetting, String)> + 'a {
+    change.set.iter().filter_map(|setting| {
+        let found = now.now(*setting);
+        let shown = || found.map_or_else(|| "nothing of it".to_owned(), |found| found.to_string());
+        (found != Some(*setting)).then(|| (*setting, shown()))
+    })
+}
+
+/// Puts back what an attachment has changed; gives all that went wrong. A function that is gone, or
+/// another one at its number, has nothing of it.
+pub fn restore(root: &Root, change: &Change) -> Vec<Error> {
+    restore_all(root, change).unwrap_or_else(|error| vec![error])
+}
+
+fn restore_all(root: &Root, change: &Change) -> Result<Vec<Error>> {
+    let function = change.function;
+    if change.before.is_empty() || !is_there(root, function)? {
+        return Ok(Vec::new());
+    }
+    let Some(mut pf) = Pf::open(root, function.pf)? else { return Ok(Vec::new()) };
+    let Some(now) = pf.read(function.index)? else { return Ok(Vec::new()) };
+    let mut errors = Vec::new();
+    for before in change.before.iter().filter(|before| now.now(**before) != Some(**before)) {
+        if let Err(error) = pf.links.set_vf(pf.index, function.index, *before) {
+            let text = format!("put back {before} of {function}");
+            errors.push(Error::because(Code::Io, text)(error));
+        }
+    }
+    Ok(errors)
+}
+
+/// What is set for a function now; `None` where nobody tells.
+pub fn read(root: &Root, function: Function) -> Result<Option<Vf>> {
+    match Pf::open(root, function.pf)? {
+        Some(mut pf) => pf.read(function.index),
+        None => Ok(None),
+    }
+}
+
+fn is_there(root: &Root, function: Function) -> Result<bool> {
+    let functions = sriov::functions(root, function.pf)?;
+    Ok(functions
+        .iter()
+        .any(|found| (found.index, found.address) == (function.index, function.address)))
+}
+
+impl Pf {
+    /// By the one interface that is no representor: those are below the PF's device, too, while its
+    /// eswitch is in switchdev mode.
+    fn open(root: &Root, pf: pci::Address) -> Result<Option<Self>> {
+        let mut links = Links::open()?;
+        let mut found = None;
+        for name in pci::netdevs(root, pf)? {
+            let link = match links.by_name(&name) {
+                // renamed or gone since it was listed
+                Err(error) if error.is_missing() => continue,
+                link => link?,
+            };
+            let representor = link.port_name.as_deref().is_some_and(devlink::is_representor);
+            if representor {
+                continue;
+            }
+            if found.replace(link.index).is_some() {
+                let text = format!("PF {pf} has several interfaces, and no guess is made");
+                return Err(Error::new(Code::Io, text));
+            }
+        }
+        Ok(found.map(|index| Self { links, index }))
+    }
+
+    fn read(&mut self, vf: u32) -> Result<Option<Vf>> {
+        Ok(self.links.vfs(self.index)?.into_iter().find(|found| found.index == vf))
+    }
+}
+
+#[cfg(test)]
+mod tests;
