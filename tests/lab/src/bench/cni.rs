@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::inside;
 use super::row::{Row, median};
 use crate::lab::Lab;
 use crate::product;
-use crate::run;
 
 /// What the node needs: who measures, what is measured, and a program that does nothing.
 pub(super) const BINARIES: [&str; 3] = [product::BENCH[0], product::BENCH[1], "ringway"];
@@ -32,15 +32,8 @@ struct Pairs {
     empty: Vec<f64>,
 }
 
-/// Brings the programs to the node and lets them run there.
 pub(super) fn measure(lab: &Lab, binaries: &[PathBuf]) -> Result<Vec<Row>> {
-    for (path, name) in binaries.iter().zip(BINARIES) {
-        lab.install(path, name)?;
-    }
-    // not in memory alone, as /tmp is: the plugin's records are flushed to a disk
-    let inside = format!("TMPDIR=/var/tmp /opt/lab/{} cni", product::BENCH[0]);
-    let command = run::limited(&lab.node.command([inside]), LIMIT.mul_f64(lab.pace.factor()));
-    rows(&run::output(command)?)
+    rows(&inside::run(lab, (binaries, &BINARIES), "cni", LIMIT)?)
 }
 
 fn rows(said: &str) -> Result<Vec<Row>> {

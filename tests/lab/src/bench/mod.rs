@@ -2,8 +2,11 @@
 //! They are printed, and never asserted.
 
 mod cni;
+mod idle;
+mod inside;
 mod memory;
 mod node;
+mod observe;
 pub(crate) mod record;
 mod row;
 
@@ -49,7 +52,7 @@ enum Format {
 }
 
 /// Which figures are asked for, by what must be done for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Wanted {
     /// To be read only.
     cold: bool,
@@ -61,6 +64,10 @@ struct Wanted {
     cni: bool,
     /// The same.
     node: bool,
+    /// A lab.
+    observe: bool,
+    /// A lab with the product in it, and the example's policy.
+    idle: bool,
     /// A lab with the product in it, and the example's policy.
     memory: bool,
 }
@@ -97,16 +104,24 @@ impl Wanted {
             image: any(&["image.size"]),
             cni: any(&["cni.add.cpu", "cni.del.cpu"]),
             node: any(&node::FIGURES),
+            observe: any(&observe::figures()),
+            idle: any(&idle::figures()),
             memory: any(&["agent.rss", "plugin.rss", "operator.rss"]),
         };
-        let Self { cold, warm, image, cni, node, memory } = wanted;
         ensure!(
-            cold || warm || image || cni || node || memory,
+            wanted != Self::default(),
             "no figure is named {filter}: there are agent.rss, cni.add.cpu, cni.del.cpu, \
-             demo.cold.*, demo.warm.*, image.size, {}, operator.rss and plugin.rss",
-            node::FIGURES.join(", ")
+             demo.cold.*, demo.warm.*, image.size, operator.rss, plugin.rss, {}",
+            [&node::FIGURES[..], &observe::figures(), &idle::figures()].concat().join(", ")
         );
         Ok(wanted)
+    }
+}
+
+impl Wanted {
+    /// Whether the product must be installed.
+    fn installed(self) -> bool {
+        self.idle || self.memory
     }
 }
 
@@ -124,14 +139,14 @@ fn measure(place: &Place, wanted: Wanted, progress: &Progress, rows: &mut Vec<Ro
     if wanted.cold || wanted.warm {
         rows.extend(demo(place, wanted, progress)?);
     }
-    let image = match wanted.image || wanted.memory {
+    let image = match wanted.image || wanted.installed() {
         true => Some(deploy::image(place, progress)?),
         false => None,
     };
     if let Some(image) = image.as_ref().filter(|_| wanted.image) {
         rows.push(progress.step("write the image", || size(image))?);
     }
-    if wanted.cni || wanted.node || wanted.memory {
+    if wanted.cni || wanted.node || wanted.observe || wanted.installed() {
         in_lab(place, wanted, image.as_ref(), progress, rows)?;
     }
     Ok(())
@@ -185,6 +200,7 @@ fn in_lab(
     };
     let of_cni = build(wanted.cni, &cni::BINARIES)?;
     let of_node = build(wanted.node, &node::BINARIES)?;
+    let of_observe = build(wanted.observe, &observe::BINARIES)?;
     let (lab, lease) = Lab::up(place, progress, Wish::default())?;
     let measured = (|| {
         let mut console = lab.console();
@@ -198,10 +214,19 @@ fn in_lab(
             let what = "carve and change, again and again";
             rows.extend(progress.step(what, || node::measure(&lab, &of_node))?);
         }
-        if let Some(image) = image.filter(|_| wanted.memory) {
+        if wanted.observe {
+            let what = "look at 256 functions, again and again";
+            rows.extend(progress.step(what, || observe::measure(&lab, &of_observe))?);
+        }
+        if let Some(image) = image.filter(|_| wanted.installed()) {
             deploy::product(place, &lab, image, progress)?;
             deploy::policy(place, &lab, progress)?;
+        }
+        if wanted.memory {
             rows.extend(progress.step("look at the daemons' memory", || memory::measure(&lab))?);
+        }
+        if wanted.idle {
+            rows.extend(progress.step("let the daemons rest", || idle::measure(&lab))?);
         }
         match console.broken() {
             Some(oops) => bail!("the node's kernel broke meanwhile:\n{oops}"),
@@ -221,17 +246,17 @@ mod tests {
 
     #[test]
     fn a_filter_is_the_beginning_of_a_name() {
-        let nothing = Wanted {
-            cold: false,
-            warm: false,
-            image: false,
-            cni: false,
-            node: false,
-            memory: false,
-        };
+        let nothing = Wanted::default();
         let both = Wanted { cold: true, warm: true, ..nothing };
+        let (observe, idle) = (true, true);
         for (filter, expected) in [
-            ("", Wanted { image: true, cni: true, node: true, memory: true, ..both }),
+            (
+                "",
+                Wanted { image: true, cni: true, node: true, observe, idle, memory: true, ..both },
+            ),
+            ("agent", Wanted { observe, idle, memory: true, ..nothing }),
+            ("agent.plan", Wanted { observe, ..nothing }),
+            ("plugin.wakeups", Wanted { idle, ..nothing }),
             ("demo", both),
             ("demo.w", Wanted { warm: true, ..nothing }),
             ("demo.cold", Wanted { cold: true, ..nothing }),
