@@ -9,8 +9,11 @@ use crate::pods;
 fn it_registers_again_when_kubelet_restarts() {
     let cluster = Cluster::at_rest();
     cluster.apply(&policy("kubelet", 2, json!([pool("rings", "0-1", "virtio-vdpa")])));
+    cluster.condition("kubelet", "Ready");
     cluster.allocatable("rings", 2);
     cluster.apply(&pods::network("rings", "rings"));
+    let written = || cluster.node_devices()["metadata"]["resourceVersion"].clone();
+    let node = written();
     cluster.apply(&pods::pod("before", "rings", "rings"));
     pods::runs(&cluster, "before");
     let (interface, plugin) = (pods::interface("before"), instance());
@@ -22,6 +25,7 @@ fn it_registers_again_when_kubelet_restarts() {
     assert_eq!(pods::interface("before"), interface, "the first pod's interface has changed");
     assert_ne!(pods::mac("after"), pods::mac("before"), "two pods have one device");
     assert_eq!(instance(), plugin, "it was restarted, and has not registered by itself");
+    assert_eq!(written(), node, "pods that come and go are no news of the node");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use ringway_api::device_policy::Attach;
 use ringway_kernel::features::Features;
+use ringway_kernel::sriov::Layout;
 
 use super::*;
 use crate::before::Before;
@@ -85,6 +86,8 @@ fn features_that_are_waited_for_are_progress() {
     assert_eq!(status.feature_sets[0].functions[0].range, "0-1");
 }
 
+const LAYOUT: Layout = Layout { offset: 1, stride: 1 };
+
 /// No two neighbours alike, all waiting for features, and of two kinds: more is not said of a card.
 #[test]
 fn sixty_four_functions_stay_below_32_kib() {
@@ -92,7 +95,7 @@ fn sixty_four_functions_stay_below_32_kib() {
     let (go, mut before) = (|_: &_, _: &_| Gate::Go(vec![]), Before::default());
     let mut report = reconcile("n", &mut fake, &wanted(), &mut before, |_| Ok(()), go).unwrap();
     let template = report.observed.inventory.parents[0].functions[0].clone();
-    let size = |report: &mut Report, pools: u32| {
+    let size = |report: &mut Report, count: u16, pools: u32| {
         let pool = |index: u32| {
             let mut pool = wanted().parents[0].pools[0].clone();
             pool.name = format!("pool-{}", index % pools);
@@ -101,29 +104,31 @@ fn sixty_four_functions_stay_below_32_kib() {
             pool
         };
         let name = ParentName::Pci(pf());
-        let parent = Parent::new(name, 64, (0..64).map(pool).collect());
+        let parent = Parent::new(name, count, (0..u32::from(count)).map(pool).collect());
         let function = |index: u32| {
             let mut function = template.clone();
+            function.address = LAYOUT.address(pf(), index).unwrap();
             (function.index, function.vdpa) = (index, vec![]);
             let management = function.management_device.as_mut().unwrap();
             management.features = Some(Features(u64::MAX - u64::from(index % pools)));
             function
         };
         let card = &mut report.observed.inventory.parents[0];
-        (card.totalvfs, card.numvfs) = (64, 64);
-        card.functions = (0..64).map(function).collect();
+        (card.totalvfs, card.numvfs) = (count, count);
+        card.functions = (0..u32::from(count)).map(function).collect();
         let wanted = Wanted { parents: vec![parent], refusals: vec![] };
         report.plan = plan_of("n", &wanted, &report.observed, &Before::default());
-        assert_eq!((report.plan.awaits.len(), report.plan.refusals.len()), (64, 0));
+        assert_eq!((report.plan.awaits.len(), report.plan.refusals.len()), (count.into(), 0));
         let status = status(Some(1), &wanted, report, &[], &time(0));
         assert_eq!(status.feature_sets.len(), pools as usize);
         serde_json::to_string(&status).unwrap().len()
     };
-    let (different, alike) = (size(&mut report, 2), size(&mut report, 1));
-    assert!(
-        different < 24 * 1024 && alike < 8 * 1024 && different > alike,
-        "{different} and {alike}"
-    );
+    let (different, alike) = (size(&mut report, 64, 2), size(&mut report, 64, 1));
+    let many = size(&mut report, 1024, 1);
+    println!("shown: 64 different {different}, 64 alike {alike}, 1,024 alike {many} bytes");
+    assert!(different < 24 * 1024 && alike < 8 * 1024 && different > alike);
+    // each has an id
+    assert!(many < 24 * 1024);
 }
 
 #[test]
