@@ -1,8 +1,10 @@
-//! The schema's rules on a real API server: what is refused, and in which words.
+//! The schema's rules, and those for agents, on a real API server: what is refused, and in which words.
+
+use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, pool, said};
+use crate::cluster::{Cluster, kubectl, lab, pool, said, with_input};
 
 /// A good policy, changed by each case.
 fn policy(change: impl FnOnce(&mut Value)) -> Value {
@@ -145,4 +147,48 @@ fn what_is_wrong_is_refused_with_the_field_and_what_is_allowed() {
         assert!(!answer.status.success(), "taken: {object}");
         assert!(text.contains(expected), "{expected} is not in: {text}\nof {object}");
     }
+}
+
+/// As an agent whose token names this node: the API server's answer.
+fn as_the_agent(object: &Value) -> Output {
+    let args = [
+        "create",
+        "-f",
+        "-",
+        "--as=system:serviceaccount:ringway-system:ringway-agent",
+        "--as-user-extra=authentication.kubernetes.io/node-name=node1",
+    ];
+    with_input(lab("kubectl").args(args), &object.to_string())
+}
+
+/// Whoever takes over one node takes over no other, and cannot even tell tales of it.
+#[test]
+fn an_agent_writes_and_tells_of_its_own_node_only() {
+    let cluster = Cluster::at_rest();
+    let devices = json!({
+        "apiVersion": "ringway.dev/v1alpha1", "kind": "NodeDevices", "metadata": {"name": "node2"},
+        "spec": {"parents": []},
+    });
+    let event = |kind: &str, name: &str| {
+        json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event",
+            "metadata": {"generateName": "admission-", "namespace": "default"},
+            "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal", "reason": "Test",
+            "action": "Test", "reportingController": "ringway.dev/agent", "reportingInstance": "test",
+            "regarding": {"apiVersion": "ringway.dev/v1alpha1", "kind": kind, "name": name},
+        })
+    };
+    for (object, words) in [
+        (&devices, "the agent of node 'node1' may write NodeDevices 'node1' only"),
+        (&event("NodeDevices", "node2"), "may tell of NodeDevices 'node1' only"),
+        (&event("Node", "node1"), "may tell of NodeDevices 'node1' only"),
+    ] {
+        let output = as_the_agent(object);
+        assert!(!output.status.success(), "{object}: {}", said(&output));
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+    }
+    let own = as_the_agent(&event("NodeDevices", "node1"));
+    assert!(own.status.success(), "{}", said(&own));
+    kubectl("delete events --field-selector reason=Test --namespace default");
+    drop(cluster);
 }
