@@ -28,7 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringway-lab", &[]),
     ("ringway-fake-api-server", &[]),
     ("ringway-kernel-tests", &["ringway-kernel"]),
-    ("ringway-bench", &["ringway-kernel-tests"]),
+    ("ringway-bench", &["ringway-agent", "ringway-kernel", "ringway-kernel-tests"]),
     ("ringway-e2e-tests", &[]),
 ];
 
