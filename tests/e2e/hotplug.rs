@@ -4,7 +4,8 @@ use std::process::Output;
 
 use serde_json::json;
 
-use crate::cluster::{Cluster, IGB, SOON, lab, on_node, policy_for, pool, said};
+use crate::cluster::{Cluster, IGB, SOON, kubectl, lab, on_node, policy_for, pool, said};
+use crate::pods;
 
 /// The igb card as the lab plugs it (tests/lab/src/vm.rs), with the MAC of its choice.
 struct Card {
@@ -75,5 +76,36 @@ fn it_is_missed_and_carved_again_when_it_is_back() {
     // the policy asks for such cards, whichever they are
     cluster.allocatable("functions", 2);
     cluster.condition("pulled", "Ready");
+    drop(own);
+}
+
+/// Nobody can keep it: the pod lives on without, and whoever comes next is not in its way.
+#[test]
+fn pulled_while_in_use_it_is_carved_when_it_is_back_and_its_pod_ends() {
+    let cluster = Cluster::at_rest();
+    let own = OwnCard(&cluster);
+    let parents = json!([{"pci": {"addresses": [IGB]}}]);
+    let netdevs = json!([pool("functions", "0-1", "netdev")]);
+    cluster.apply(&policy_for("pulled", parents, 2, netdevs));
+    cluster.condition("pulled", "Ready");
+    cluster.allocatable("functions", 2);
+    cluster.apply(&pods::network("functions", "functions"));
+    cluster.apply(&pods::pod("user", "functions", "functions"));
+    pods::runs(&cluster, "user");
+
+    pull(&cluster);
+    cluster.allocatable("functions", 0);
+    let links = kubectl("exec user -- ls /sys/class/net");
+    assert!(!links.contains("net1"), "{links}");
+    OWN.plug();
+    cluster.condition("pulled", "Ready");
+    cluster.allocatable("functions", 2);
+    cluster.apply(&pods::pod("next", "functions", "functions"));
+    pods::runs(&cluster, "next");
+    let mac = pods::mac("next");
+    pods::delete(&cluster, "user");
+    assert_eq!(pods::mac("next"), mac, "the end of the first has touched the second's");
+    pods::delete(&cluster, "next");
+    assert_eq!(on_node("ls /var/lib/ringway/attachments"), "");
     drop(own);
 }
