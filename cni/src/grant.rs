@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     error::{Code, Error, Result},
     invocation::Pod,
+    limits,
     place::Place,
     vf::Function,
     world::World,
@@ -34,6 +35,8 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 pub struct Grant {
     /// The device in its pool.
     pub device: Device,
+    /// The pool, without its devices.
+    pub pool: Pool,
     /// Where the kernel has it.
     pub place: Place,
     /// The VF that it is; `None` for a vDPA device.
@@ -62,6 +65,7 @@ pub fn grant(world: &World, device_id: Option<&str>, pod: &Pod) -> Result<Grant>
     // Again: whoever held the lock may have begun to drain it.
     let pools = read_pools(world)?;
     let (pool, device) = find(&pools, &id)?;
+    limits::namespace(pool, pod)?;
     held(world, pool, device, pod)?;
     ready(pool, device)?;
     stuck::check(&world.paths.stuck, id.as_str(), "attach", stuck::Reach::Device)?;
@@ -69,7 +73,8 @@ pub fn grant(world: &World, device_id: Option<&str>, pod: &Pod) -> Result<Grant>
     let (place, attachment) = identity::as_it_is(world, pool, device)?;
     let function = identity::function(world, device, &place)?;
     let rdma = identity::as_told(world, pool, device, attachment)?;
-    Ok(Grant { device: device.clone(), place, function, attachment, rdma, _lock: lock })
+    let pool = Pool { devices: vec![], ..pool.clone() };
+    Ok(Grant { device: device.clone(), pool, place, function, attachment, rdma, _lock: lock })
 }
 
 /// Locks a device for [`LOCK_WAIT`] at most.

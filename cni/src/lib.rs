@@ -27,6 +27,7 @@ pub mod host;
 pub mod install;
 pub mod invocation;
 pub mod ipam;
+pub mod limits;
 pub mod log;
 pub mod netconf;
 pub mod netdev;

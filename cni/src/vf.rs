@@ -15,6 +15,7 @@ use crate::{
     add::Call,
     error::{Code, Error, Result},
     grant::Grant,
+    limits,
     netconf::function::{cannot, field_of},
     world::World,
 };
@@ -82,7 +83,9 @@ pub fn plan(world: &World, call: Call<'_>, grant: &Grant) -> Result<Option<Chang
         let why = "the PF has no interface on the host, or its driver sets nothing for VFs";
         return nothing_of(&settings, &function.to_string(), why);
     };
-    change(function, &asked.settings(now.rate)?, call.mac(), &now).map(Some)
+    let change = change(function, &asked.settings(now.rate)?, call.mac(), &now)?;
+    limits::settings(&grant.pool, &change.set, &now)?;
+    Ok(Some(change))
 }
 
 fn nothing_of(settings: &[VfSetting], of: &str, why: &str) -> Result<Option<Change>> {

@@ -9,6 +9,7 @@ mod agent;
 mod attach;
 mod capabilities;
 mod cni;
+mod cni_attacks;
 mod cni_functions;
 mod constants;
 mod defaults;

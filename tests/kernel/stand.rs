@@ -24,6 +24,8 @@ use crate::node::Node;
 /// The network's name in every configuration.
 pub const NETWORK: &str = "rings";
 
+const POOLS: &str = "var/lib/ringway/pools.json";
+const CHECKPOINT: &str = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
 const POD_UID: &str = "3f1c5f0e-0000-4000-8000-000000000001";
 /// SIGKILL.
 const KILL: i32 = 9;
@@ -175,13 +177,13 @@ impl Stand {
         let stand = Self { root, ids, vdpa };
         let pools = json!({"version": 1, "node": "node1", "generation": 1, "pools": [
             {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": attach,
+             "limits": {"vlans": "100", "trust": true, "spoofCheck": false, "maxRate": 50},
              "devices": devices}]});
-        stand.write("var/lib/ringway/pools.json", &pools.to_string());
+        stand.write(POOLS, &pools.to_string());
         let checkpoint = json!({"Data": {"PodDeviceEntries": [
             {"PodUID": POD_UID, "ContainerName": "c", "ResourceName": "ringway.dev/pod-rings",
              "DeviceIDs": {"-1": stand.ids}, "AllocResp": ""}]}, "Checksum": 1});
-        let path = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint";
-        stand.write(path, &checkpoint.to_string());
+        stand.write(CHECKPOINT, &checkpoint.to_string());
         stand.use_plugin(plugin);
         // udev names what has just appeared
         settle();
@@ -202,6 +204,70 @@ impl Stand {
         self.write("bin/plugin", &script);
         let path = self.root.path().join("bin/plugin");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Makes these the limits of what networks may ask for.
+    pub fn limit(&self, limits: &Value) {
+        self.change(POOLS, |pools| pools["pools"][0]["limits"] = limits.clone());
+    }
+
+    /// Lists something else in a device's place.
+    pub fn list_instead(&self, device: usize, id: &str) {
+        self.change(POOLS, |pools| {
+            let listed = &mut pools["pools"][0]["devices"][device];
+            (listed["id"], listed["pciAddress"]) = (json!(id), json!(id));
+        });
+        self.change(CHECKPOINT, |checkpoint| {
+            checkpoint["Data"]["PodDeviceEntries"][0]["DeviceIDs"]["-1"][device] = json!(id);
+        });
+    }
+
+    /// Kubelet has given a device to somebody else.
+    pub fn give_to_another_pod(&self, device: usize) {
+        self.change(CHECKPOINT, |checkpoint| {
+            let entries = checkpoint["Data"]["PodDeviceEntries"].as_array_mut().unwrap();
+            let mut other = entries[0].clone();
+            other["PodUID"] = json!("another");
+            other["DeviceIDs"]["-1"] = json!([self.ids[device]]);
+            entries[0]["DeviceIDs"]["-1"].as_array_mut().unwrap().remove(device);
+            entries.push(other);
+        });
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut value = serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap();
+        change(&mut value);
+        self.write(name, &value.to_string());
+    }
+
+    /// A path of the node that the binary is shown.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Makes a link that leads elsewhere.
+    pub fn link(&self, name: &str, target: &Path) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+    }
+
+    /// What the binary may have written, its log and locks not counted.
+    pub fn files(&self) -> Vec<String> {
+        let dirs = ["etc", "var/lib/ringway/attachments", "var/run/k8s.cni.cncf.io/devinfo"];
+        let mut found = Vec::new();
+        for dir in dirs {
+            let Ok(entries) = fs::read_dir(self.path(dir)) else { continue };
+            let names = entries.map(|entry| entry.unwrap().path().display().to_string());
+            found.extend(names);
+        }
+        found.sort();
+        found
+    }
+
+    /// Whatever comes of it.
+    pub fn try_add(&self, pod: &Pod, device: usize, conf: &Value) -> Output {
+        self.call("ADD", &pod.target(), Some(&pod.path()), device, conf)
     }
 
     pub fn add(&self, pod: &Pod, device: usize, conf: &Value) -> Value {

@@ -504,6 +504,7 @@ pub(crate) fn pool(name: &str, range: RangeInclusive<u32>, attach: Attach) -> Po
         attach,
         settings: Settings::default(),
         defaults: Defaults::default(),
+        limits: Default::default(),
         allocation: None,
     }
 }

@@ -52,7 +52,8 @@ pub fn pools(
             };
             let devices = pool.range.clone().filter_map(device).collect();
             let (name, allocation) = (pool.name.clone(), allocation(pool.allocation));
-            pools.push(OfferedPool { name, resource, attach, allocation, devices });
+            let limits = pool.limits.clone();
+            pools.push(OfferedPool { name, resource, attach, allocation, limits, devices });
         }
     }
     let remaining: Vec<_> = last

@@ -11,6 +11,7 @@ use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
 use ringway_kernel::pci;
 use ringway_node::Resource;
+use ringway_node::limits::Limits;
 
 pub use self::defaults::{Defaults, Given};
 
@@ -91,6 +92,8 @@ pub struct Pool {
     pub settings: Settings,
     /// What its functions are set to at rest.
     pub defaults: Defaults,
+    /// What networks may ask for beyond that.
+    pub limits: Limits,
     /// Which of its devices a container gets; nothing is the same as spread.
     pub allocation: Option<Allocation>,
 }
@@ -346,7 +349,21 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
         attach: pool.attach,
         settings,
         defaults,
+        limits: limits(pool.limits.as_ref())
+            .map_err(|(value, error)| invalid("limits.vlans", &value, &error))?,
         allocation: pool.allocation,
+    })
+}
+
+fn limits(spec: Option<&ringway_api::device_policy::Limits>) -> Result<Limits, (String, String)> {
+    let Some(spec) = spec else { return Ok(Limits::default()) };
+    let vlans = spec.vlans.as_ref().map(|text| text.parse().map_err(|error| (text.clone(), error)));
+    Ok(Limits {
+        namespaces: spec.namespaces.clone(),
+        vlans: vlans.transpose()?,
+        trust: spec.trust,
+        spoof_check: spec.spoof_check,
+        max_rate: spec.max_rate,
     })
 }
 

@@ -219,10 +219,46 @@ pub struct Pool {
     /// else as long as the pod has the function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// What a pod's network may ask for beyond `defaults`; nothing that others would notice if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// Which of its free devices a container gets; `Spread` if absent. Kubelet chooses NUMA nodes first,
     /// as few as will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Allocation>,
+}
+
+/// What networks may ask for of a pool's devices. Whoever may write a NetworkAttachmentDefinition can
+/// ask for anything, and the CNI plugin grants what a device is at rest, what is stricter, and what
+/// is allowed here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// The namespaces whose pods may have a device; any if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 128),
+        inner(length(max = 63), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
+    )]
+    pub namespaces: Option<Vec<String>>,
+    /// VLANs and ranges of them: `100-199,300`; 0 is none. Absent: the one of `defaults` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 256),
+        regex(pattern = r"^[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*$")
+    )]
+    pub vlans: Option<String>,
+    /// Whether `trust: on` may be asked for; not if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<bool>,
+    /// Whether the spoof check must stay on; it must if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoof_check: Option<bool>,
+    /// The highest rate that may be asked for, as most and as least, in Mbit/s. Absent: less than
+    /// `defaults` give, and none for sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_rate: Option<u32>,
 }
 
 /// Which of a pool's free devices a container gets.

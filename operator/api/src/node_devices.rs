@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::device_policy::{
-    Allocation, Attach, Defaults, EswitchMode, Ownership, Range, Uplink, VdpaSettings,
+    Allocation, Attach, Defaults, EswitchMode, Limits, Ownership, Range, Uplink, VdpaSettings,
 };
 
 /// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
@@ -132,6 +132,9 @@ pub struct PoolSpec {
     /// What its functions are set to while nobody uses them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// What a pod's network may ask for beyond `defaults`; nothing that others would notice if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
     /// Which of its free devices a container gets; `Spread` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Allocation>,

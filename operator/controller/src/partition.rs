@@ -84,6 +84,7 @@ mod tests {
             attach: *attach,
             vdpa: None,
             defaults: None,
+            limits: None,
             allocation: None,
         };
         check(&DevicePolicySpec {

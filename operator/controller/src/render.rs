@@ -282,6 +282,7 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         vdpa: pool.vdpa.clone(),
         common_features: pool.vdpa.as_ref().is_some_and(VdpaSettings::asks_for_common),
         defaults: pool.defaults.clone(),
+        limits: pool.limits.clone(),
         allocation: pool.allocation,
     };
     ParentSpec {

@@ -9,6 +9,7 @@
 pub mod atomic;
 pub mod device_id;
 pub mod devinfo;
+pub mod limits;
 pub mod lock;
 pub mod paths;
 pub mod pools;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ringway_kernel::{Mac, pci, vdpa_bus};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::{DeviceId, Resource, atomic};
 
 mod check;
@@ -45,6 +46,9 @@ pub struct Pool {
     /// Which of its free devices a container gets. Absent is spread.
     #[serde(default, skip_serializing_if = "Allocation::is_default")]
     pub allocation: Allocation,
+    /// What networks may ask for beyond what devices are at rest. Absent is nothing.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
     /// The devices, in the order of their functions.
     pub devices: Vec<Device>,
 }

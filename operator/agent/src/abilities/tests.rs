@@ -15,6 +15,7 @@ fn pool(name: &str, range: RangeInclusive<u32>, common: Common) -> Pool {
         attach: Attach::VhostVdpa,
         settings: Settings { common, ..Settings::default() },
         defaults: Defaults::default(),
+        limits: Default::default(),
         allocation: Default::default(),
     }
 }

@@ -208,6 +208,7 @@ fn what_functions_are_set_to_is_put_back() {
         attach,
         settings,
         defaults,
+        limits: Default::default(),
         allocation: None,
     };
     let name = ParentName::Pci(pf());

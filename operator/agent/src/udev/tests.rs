@@ -12,6 +12,7 @@ fn pool(range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
         attach,
         settings: Settings::default(),
         defaults: Defaults::default(),
+        limits: Default::default(),
         allocation: None,
     }
 }
@@ -92,6 +93,7 @@ fn what_was_offered_keeps_its_rule_until_it_is_gone() {
             name: "p".into(),
             resource: "ringway.dev/p".parse().unwrap(),
             attach: pools::Attach::Netdev,
+            limits: Default::default(),
             allocation: pools::Allocation::Spread,
             devices: vec![device("0000:01:00.1"), device("0000:01:00.2")],
         }],

@@ -9,6 +9,7 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         vdpa: None,
         common_features: false,
         defaults: None,
+        limits: None,
         allocation: None,
     }
 }
