@@ -8,6 +8,7 @@
 mod agent;
 mod attach;
 mod capabilities;
+mod clock;
 mod cni;
 mod cni_attacks;
 mod cni_functions;
