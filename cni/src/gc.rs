@@ -47,11 +47,13 @@ fn is_garbage(record: &Record, conf: &NetConf, valid: &[ValidAttachment]) -> boo
     record.network == conf.name && !known
 }
 
-fn has_namespace(world: &World, record: &Record) -> Result<bool> {
+/// Whether an attachment's namespace is there.
+pub(crate) fn has_namespace(world: &World, record: &Record) -> Result<bool> {
     Ok(record.of_this_boot(&world.root)? && record.netns.open().is_some())
 }
 
-fn collect(world: &World, record: &Record, path: &[PathBuf]) -> Result<Vec<Error>> {
+/// Undoes one whose namespace is gone; gives all that went wrong.
+pub(crate) fn collect(world: &World, record: &Record, path: &[PathBuf]) -> Result<Vec<Error>> {
     let _lock = grant::lock(world, &record.device)?;
     let Some(mut record) = Record::read(&world.paths.attachments, &record.target())? else {
         return Ok(Vec::new());

@@ -2,11 +2,11 @@
 //!
 //! Parsed by hand: a few commands, and a runtime starts this binary for every pod.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{hook, install, show, version::Version, why, world::World};
+use crate::{collect, hook, install, show, version::Version, why, world::World};
 
 const HELP: &str = "\
 ringway: wires SR-IOV and vDPA devices into pods, as a CNI plugin
@@ -22,6 +22,10 @@ input. By hand it knows:
                                            attachments, and whether their namespaces live
   ringway why DEVICE                       all that this node knows of one device: its pool, what it
                                            is now, who has it, what was set for that
+  ringway collect [--grace SECONDS]        undo attachments whose namespaces are gone, IPAM included:
+          [--cni-path DIRS]                a runtime that never sent DEL, and Multus, which sends GC
+                                           for no secondary network. A DEL has SECONDS to come, 60 if
+                                           not given; IPAM plugins are in DIRS, /opt/cni/bin
   ringway version                          its version, and those of CNI that it speaks
   ringway help                             this text
 
@@ -44,6 +48,7 @@ enum Command {
     Memlock,
     List { json: bool },
     Why { device: String },
+    Collect { grace: Duration, path: Vec<PathBuf> },
     Version,
     Help,
 }
@@ -68,6 +73,13 @@ fn run(command: Command) -> Result<()> {
         }
         Command::List { json } => print!("{}", show::list(&World::from_env(), json)?),
         Command::Why { device } => print!("{}", why::why(&World::from_env(), &device)?),
+        Command::Collect { grace, path } => {
+            let done = collect::collect(&World::from_env(), &path, grace)?;
+            done.undone.iter().for_each(|who| println!("undone: {who}"));
+            if !done.kept.is_empty() {
+                bail!("not undone, the next run tries again:\n  {}", done.kept.join("\n  "));
+            }
+        }
         Command::Memlock => hook::memlock(std::io::stdin())?,
         Command::Version => {
             println!("ringway {}, CNI {}", env!("CARGO_PKG_VERSION"), Version::names().join(", "));
@@ -90,6 +102,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
         ["list"] => Ok(Command::List { json: false }),
         ["list", "-o", "json"] | ["list", "-ojson"] => Ok(Command::List { json: true }),
         ["list", ..] => bail!("list: it knows -o json and nothing else"),
+        ["collect", options @ ..] => parse_collect(options),
         ["why", device] => Ok(Command::Why { device: (*device).to_owned() }),
         ["why", ..] => bail!("why: it wants one device id, as `ringway list` shows it"),
         ["version" | "--version" | "-V"] => Ok(Command::Version),
@@ -99,15 +112,44 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
     }
 }
 
-fn parse_install(options: &[&str]) -> Result<Command> {
-    let (mut dir, mut name) = (None, "ringway");
-    let mut options = options.iter();
+/// Options with a value each, `--name value` or `--name=value`.
+fn pairs<'a>(verb: &str, options: &[&'a str]) -> Result<Vec<(&'a str, &'a str)>> {
+    let (mut options, mut pairs) = (options.iter(), Vec::new());
     while let Some(option) = options.next() {
         let (option, value) = match option.split_once('=') {
             Some((option, value)) => (option, Some(value)),
             None => (*option, options.next().copied()),
         };
-        let value = value.with_context(|| format!("install: option {option} needs a value"))?;
+        let value = value.with_context(|| format!("{verb}: option {option} needs a value"))?;
+        pairs.push((option, value));
+    }
+    Ok(pairs)
+}
+
+fn parse_collect(options: &[&str]) -> Result<Command> {
+    let (mut grace, mut path) = (60, "/opt/cni/bin");
+    for (option, value) in pairs("collect", options)? {
+        match option {
+            "--grace" => {
+                let seconds = value.parse::<u16>().ok();
+                grace = seconds.with_context(|| {
+                    format!("collect: --grace {value:?} must be seconds, 0 to 65535")
+                })?;
+            }
+            "--cni-path" => path = value,
+            other => bail!("collect: unknown option {other:?}; it knows --grace and --cni-path"),
+        }
+    }
+    let path: Vec<_> = std::env::split_paths(path).collect();
+    if let Some(relative) = path.iter().find(|dir| !dir.is_absolute()) {
+        bail!("collect: --cni-path {:?} must be of absolute directories", relative.display());
+    }
+    Ok(Command::Collect { grace: Duration::from_secs(grace.into()), path })
+}
+
+fn parse_install(options: &[&str]) -> Result<Command> {
+    let (mut dir, mut name) = (None, "ringway");
+    for (option, value) in pairs("install", options)? {
         match option {
             "--to" => dir = Some(PathBuf::from(value)),
             "--name" => name = value,
@@ -147,6 +189,15 @@ mod tests {
         check("list -o yaml", Err("it knows -o json"));
         check("why 0000:01:00.1", Ok(Command::Why { device: "0000:01:00.1".into() }));
         check("why", Err("wants one device id"));
+        let collect = |seconds, path: &[&str]| Command::Collect {
+            grace: Duration::from_secs(seconds),
+            path: path.iter().map(PathBuf::from).collect(),
+        };
+        check("collect", Ok(collect(60, &["/opt/cni/bin"])));
+        check("collect --grace=0 --cni-path /a:/b", Ok(collect(0, &["/a", "/b"])));
+        check("collect --grace soon", Err("--grace \"soon\" must be seconds"));
+        check("collect --cni-path a", Err("must be of absolute directories"));
+        check("collect now", Err("option now needs a value"));
         check("version", Ok(Command::Version));
         check("--help", Ok(Command::Help));
         check("", Err("no command"));

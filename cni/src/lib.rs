@@ -16,6 +16,7 @@ pub mod add;
 pub mod attachment;
 pub mod check;
 pub mod checkpoint;
+pub mod collect;
 pub mod config;
 pub mod del;
 pub mod deviceinfo;

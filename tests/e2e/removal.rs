@@ -138,7 +138,8 @@ fn the_chart_is_not_removed_while_a_pod_has_a_device_and_then_leaves_nothing() {
 
 /// Whatever of ours would be on the host.
 const LEFT: &str = "ls -d /opt/cni/bin/ringway /opt/ringway/bin/* /etc/systemd/system/ringway.service \
-    /etc/systemd/system/ringway-device-plugin.service \
+    /etc/systemd/system/ringway-* \
+    /etc/systemd/system/timers.target.wants/ringway* \
     /etc/systemd/system/multi-user.target.wants/ringway* /var/lib/ringway/*.json \
     /var/run/cdi/ringway.dev-* /var/run/k8s.cni.cncf.io/devinfo/dp/ringway.dev-* 2>/dev/null || true";
 const AGENT: &str = "app.kubernetes.io/component=agent";

@@ -126,6 +126,35 @@ fn del_after_the_namespace_is_gone_puts_the_pfs_part_back_too() {
     assert_eq!(stand.records(), 0);
 }
 
+/// Where no DEL ever comes: of two pods one is gone, and the other's device is not touched.
+#[test]
+fn what_a_pod_has_left_is_collected_with_its_addresses() {
+    let node = Node::at_rest();
+    let stand = Stand::functions(&node, node.igb, "netdev", Plugin::Answers);
+    let (links, vfs) = (stand.netdevs(&node), node.vfs(node.igb));
+    let (gone, lives) = (Pod::new("rw-a"), Pod::new("rw-b"));
+    let mut conf = everything();
+    conf["ipam"] = json!({"type": "plugin"});
+    stand.add(&gone, 0, &conf);
+    stand.add(&lives, 1, &json!({}));
+    let bin = stand.path("bin");
+    let collect = || {
+        let path = format!("--cni-path={}", bin.display());
+        stand.host(&["collect", "--grace", "0", &path])
+    };
+    assert_eq!(collect(), "", "both live");
+    drop(gone);
+    stand.wait_on_host(&node, 0);
+    let said = collect();
+    assert!(said.starts_with(&format!("undone: {} of ", stand.ids[0])), "{said}");
+    assert_eq!(node.vfs(node.igb), vfs);
+    assert_eq!(stand.ipam_calls(), ["ADD", "DEL"]);
+    assert_eq!((stand.records(), collect().as_str()), (1, ""));
+    lives.link("net1");
+    stand.del(&lives, 1, &json!({}));
+    assert_eq!(shown(&stand.netdevs(&node)), shown(&links));
+}
+
 #[test]
 fn an_add_that_was_killed_leaves_nothing_to_the_next_pod() {
     let node = Node::at_rest();

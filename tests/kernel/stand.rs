@@ -199,8 +199,11 @@ impl Stand {
             Plugin::FailsAdd => r#"echo '{"code":102,"msg":"no room"}'; exit 1"#,
             Plugin::KillsItsCaller => "kill -9 $PPID",
         };
-        let script =
-            format!("#!/bin/sh\ncat > /dev/null\n[ $CNI_COMMAND = ADD ] || exit 0\n{add}\n");
+        let script = format!(
+            "#!/bin/sh\ncat > /dev/null\necho $CNI_COMMAND >> {}\n\
+                 [ $CNI_COMMAND = ADD ] || exit 0\n{add}\n",
+            self.path("ipam-calls").display()
+        );
         self.write("bin/plugin", &script);
         let path = self.root.path().join("bin/plugin");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -263,6 +266,12 @@ impl Stand {
         }
         found.sort();
         found
+    }
+
+    /// What the IPAM plugin was called for.
+    pub fn ipam_calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.path("ipam-calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
     }
 
     /// Whatever comes of it.

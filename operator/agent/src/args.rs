@@ -170,6 +170,9 @@ pub struct Install {
     /// The ringway binary that CDI specs name as a hook; none if absent.
     #[arg(long, value_name = "PATH", value_parser = plain_path)]
     pub hook: Option<PathBuf>,
+    /// Where the container runtime looks for CNI binaries: a timer has the one there collect.
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin", value_parser = plain_path)]
+    pub cni_bin: PathBuf,
     /// Also a unit that hands devices out from before kubelet starts until the device plugin's pod
     /// does: pods that nobody makes anew keep their devices over a reboot. Without this it is removed.
     #[arg(long)]

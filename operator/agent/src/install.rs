@@ -31,16 +31,21 @@ pub fn install(args: &Install, state: &Path) -> Result<()> {
         let new = program::install(&beside.join(name), &to);
         written.extend(new.with_context(|| format!("install {name}"))?.then_some(to));
     }
-    let mut unit = |name, text: String| -> Result<()> {
+    let mut unit = |name, text: String, wanted_by: Option<&str>| -> Result<()> {
         written.extend(write_unit(&args.units, name, &text)?);
-        written.extend(enable(&args.units, name)?);
+        if let Some(target) = wanted_by {
+            written.extend(enable(&args.units, name, target)?);
+        }
         Ok(())
     };
-    unit(unit::CARVE, unit::carve(args, state))?;
+    let start = Some(unit::WANTED_BY);
+    unit(unit::CARVE, unit::carve(args, state), start)?;
     match args.device_plugin {
-        true => unit(unit::DEVICE_PLUGIN, unit::device_plugin(args, state))?,
+        true => unit(unit::DEVICE_PLUGIN, unit::device_plugin(args, state), start)?,
         false => remove(&args.units, unit::DEVICE_PLUGIN)?,
     }
+    unit(unit::COLLECT, unit::collect(&args.cni_bin), None)?;
+    unit(unit::COLLECT_TIMER, unit::collect_timer(), Some(unit::TIMER_WANTED_BY))?;
     let lines = written.iter().map(|path| format!("{} written\n", path.display()));
     let text = lines.collect::<String>();
     local::print(if text.is_empty() { "everything is there already\n" } else { &text })
@@ -56,11 +61,11 @@ fn write_unit(units: &Path, name: &str, text: &str) -> Result<Option<PathBuf>> {
 }
 
 /// What `systemctl enable` does.
-fn enable(units: &Path, name: &str) -> Result<Option<PathBuf>> {
-    let wants = wants(units);
+fn enable(units: &Path, name: &str, target: &str) -> Result<Option<PathBuf>> {
+    let wants = wants(units, target);
     fs::create_dir_all(&wants).with_context(|| format!("make {}", wants.display()))?;
-    let (link, target) = (wants.join(name), Path::new("..").join(name));
-    match symlink(&target, &link) {
+    let (link, unit) = (wants.join(name), Path::new("..").join(name));
+    match symlink(&unit, &link) {
         Ok(()) => Ok(Some(link)),
         // somebody's own `systemctl enable` writes the whole path
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
@@ -68,12 +73,12 @@ fn enable(units: &Path, name: &str) -> Result<Option<PathBuf>> {
     }
 }
 
-fn wants(units: &Path) -> PathBuf {
-    units.join(format!("{}.wants", unit::WANTED_BY))
+fn wants(units: &Path, target: &str) -> PathBuf {
+    units.join(format!("{target}.wants"))
 }
 
 fn remove(units: &Path, name: &str) -> Result<()> {
-    for path in [wants(units).join(name), units.join(name)] {
+    for path in [wants(units, unit::WANTED_BY).join(name), units.join(name)] {
         atomic::remove(&path).context("remove the unit")?;
     }
     Ok(())
@@ -93,8 +98,8 @@ mod tests {
         );
         assert_eq!(write_unit(units, unit::CARVE, "text").unwrap(), None);
         let link = units.join("multi-user.target.wants/ringway.service");
-        assert_eq!(enable(units, unit::CARVE).unwrap(), Some(link.clone()));
-        assert_eq!(enable(units, unit::CARVE).unwrap(), None);
+        assert_eq!(enable(units, unit::CARVE, unit::WANTED_BY).unwrap(), Some(link.clone()));
+        assert_eq!(enable(units, unit::CARVE, unit::WANTED_BY).unwrap(), None);
         assert_eq!(fs::read_to_string(&link).unwrap(), "text");
         assert!(write_unit(units, unit::CARVE, "other").unwrap().is_some());
         for _ in 0..2 {

@@ -1,5 +1,6 @@
-//! The systemd units of the time before kubelet, as text: one runs [`crate::boot`] and publishes
-//! devices, the other hands them out until the device plugin's pod does.
+//! The systemd units, as text. Of the time before kubelet: one runs [`crate::boot`] and publishes
+//! devices, the other hands them out until the device plugin's pod does. And a timer that has the CNI
+//! plugin collect what pods have left.
 
 use std::path::Path;
 
@@ -9,9 +10,15 @@ use crate::args::Install;
 pub const CARVE: &str = "ringway.service";
 /// The one that hands out.
 pub const DEVICE_PLUGIN: &str = "ringway-device-plugin.service";
-/// What wants them: the machine's start and nothing later, because they are for the time before
+/// What wants both: the machine's start and nothing later, because they are for the time before
 /// kubelet.
 pub const WANTED_BY: &str = "multi-user.target";
+/// The one that collects.
+pub const COLLECT: &str = "ringway-collect.service";
+/// When it does.
+pub const COLLECT_TIMER: &str = "ringway-collect.timer";
+/// What wants timers.
+pub const TIMER_WANTED_BY: &str = "timers.target";
 
 /// The unit that carves.
 pub fn carve(install: &Install, state: &Path) -> String {
@@ -76,6 +83,41 @@ WantedBy={WANTED_BY}
     )
 }
 
+/// The unit that collects: no runtime sends GC for secondary networks.
+pub fn collect(cni_bin: &Path) -> String {
+    let bin = cni_bin.display();
+    format!(
+        "\
+# Written by `ringway-agent install`, and again with each start of the agent's pod.
+[Unit]
+Description=Ringway: undo attachments whose pods are gone
+ConditionDirectoryNotEmpty=/var/lib/ringway/attachments
+
+[Service]
+Type=oneshot
+ExecStart={bin}/ringway collect --cni-path={bin}
+"
+    )
+}
+
+/// When it does so.
+pub fn collect_timer() -> String {
+    format!(
+        "\
+# Written by `ringway-agent install`, and again with each start of the agent's pod.
+[Unit]
+Description=Ringway: every five minutes, undo attachments whose pods are gone
+
+[Timer]
+OnBootSec=5min
+OnUnitActiveSec=5min
+
+[Install]
+WantedBy={TIMER_WANTED_BY}
+"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,11 +127,14 @@ mod tests {
     #[test]
     fn every_path_is_where_it_was_told_to_be() {
         let line = "ringway-agent install --to /o/bin --kubelet-unit k3s.service \
-                    --kubelet-dir /k --cdi-dir /c --devinfo-dir /d --hook /cni/ringway";
+                    --kubelet-dir /k --cdi-dir /c --devinfo-dir /d --hook /cni/ringway --cni-bin /cni";
         let args = Args::parse_from(line.split_whitespace());
         let Verb::Install(install) = args.verb else { panic!("another verb") };
         let state = &args.paths.state_dir;
-        let text = carve(&install, state) + &device_plugin(&install, state);
+        let text = carve(&install, state)
+            + &device_plugin(&install, state)
+            + &collect(&install.cni_bin)
+            + &collect_timer();
         for part in [
             "Before=k3s.service\n",
             "After=network-online.target ",
@@ -97,6 +142,8 @@ mod tests {
             "ExecStart=-/o/bin/ringway-agent --state-dir=/var/lib/ringway boot --kubelet-dir=/k\n",
             "ExecStart=/o/bin/ringway-device-plugin --pools=/var/lib/ringway/pools.json \
              --cdi-dir=/c --devinfo-dir=/d --hook=/cni/ringway publish\n",
+            "ExecStart=/cni/ringway collect --cni-path=/cni\n",
+            "WantedBy=timers.target\n",
             "After=ringway.service\nBefore=k3s.service\n",
             "ExecStart=/o/bin/ringway-device-plugin --pools=/var/lib/ringway/pools.json \
              --kubelet-dir=/k --cdi-dir=/c --devinfo-dir=/d --hook=/cni/ringway --until-replaced\n",
