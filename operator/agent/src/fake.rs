@@ -441,6 +441,7 @@ pub(crate) fn pool(name: &str, range: RangeInclusive<u32>, attach: Attach) -> Po
         settings: Settings::default(),
         defaults: Defaults::default(),
         allocation: None,
+        carrier: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{Allocation, Attach, Ownership, VdpaSettings};
+use ringway_api::device_policy::{Allocation, Attach, Carrier, Ownership, VdpaSettings};
 use ringway_api::node_devices::{Identity, NodeDevicesSpec, ParentSpec, PoolSpec};
 use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
@@ -93,6 +93,8 @@ pub struct Pool {
     pub defaults: Defaults,
     /// Which of its devices a container gets; nothing is the same as spread.
     pub allocation: Option<Allocation>,
+    /// What becomes of its devices while the uplink has no carrier; nothing is the same as ignore.
+    pub carrier: Option<Carrier>,
 }
 
 /// What a vDPA device shall be; what is `None` is left to the device.
@@ -333,6 +335,7 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
         settings,
         defaults,
         allocation: pool.allocation,
+        carrier: pool.health.as_ref().and_then(|health| health.carrier),
     })
 }
 

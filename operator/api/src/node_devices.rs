@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::device_policy::{
-    Allocation, Attach, Defaults, EswitchMode, Ownership, Range, Uplink, VdpaSettings,
+    Allocation, Attach, Defaults, EswitchMode, Health, Ownership, Range, Uplink, VdpaSettings,
 };
 
 /// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
@@ -131,6 +131,9 @@ pub struct PoolSpec {
     /// Which of its free devices a container gets; `Spread` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Allocation>,
+    /// What a healthy device is, beside being there and bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// What one node has, and what is still to be done there.

@@ -85,6 +85,7 @@ mod tests {
             vdpa: None,
             defaults: None,
             allocation: None,
+            health: None,
         };
         check(&DevicePolicySpec {
             node_selector: None,

@@ -278,6 +278,7 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         vdpa: pool.vdpa.clone(),
         defaults: pool.defaults.clone(),
         allocation: pool.allocation,
+        health: pool.health.clone(),
     };
     ParentSpec {
         name: name.to_owned(),

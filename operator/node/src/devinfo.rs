@@ -42,6 +42,9 @@ pub enum DeviceInfo {
 pub struct Pci {
     /// Address of the function.
     pub pci_address: String,
+    /// Path of `/dev/vhost-net`, where it is handed out with the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost_net: Option<String>,
     /// Names of its RDMA devices, with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rdma_device: Option<String>,
@@ -175,6 +178,7 @@ mod tests {
         check(
             &DeviceInfo::pci(Pci {
                 pci_address: "0000:18:02.5".into(),
+                vhost_net: None,
                 rdma_device: None,
                 pf_pci_address: Some("0000:18:00.0".into()),
                 representor_device: None,

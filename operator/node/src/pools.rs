@@ -45,6 +45,9 @@ pub struct Pool {
     /// Which of its free devices a container gets. Absent is spread.
     #[serde(default, skip_serializing_if = "Allocation::is_default")]
     pub allocation: Allocation,
+    /// What becomes of its devices while the parent's interface has no carrier. Absent is ignore.
+    #[serde(default, skip_serializing_if = "Carrier::is_default")]
+    pub carrier: Carrier,
     /// The devices, in the order of their functions.
     pub devices: Vec<Device>,
 }
@@ -71,6 +74,26 @@ pub enum Allocation {
     Spread,
     /// Of as few parents as will do.
     Pack,
+}
+
+/// What becomes of devices while their parent's interface has no carrier.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Carrier {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// They can be had, and it is told.
+    Report,
+    /// They cannot be had.
+    Require,
+}
+
+impl Carrier {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Allocation {

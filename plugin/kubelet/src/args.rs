@@ -182,8 +182,9 @@ fn default_instance() -> String {
 
 fn instance(text: &str) -> Result<String, String> {
     let fits = (1..=40).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if fits { Ok(text.to_owned()) } else { Err("1 to 40 of letters, digits and `._-`".to_owned()) }
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b));
+    // a hyphen ends the resource before it in a socket's name
+    if fits { Ok(text.to_owned()) } else { Err("1 to 40 of letters, digits and `._`".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -250,6 +251,7 @@ mod tests {
     fn odd_values_are_refused() {
         for args in [
             ["--instance", "a/b"],
+            ["--instance", "a-b"],
             ["--instance", ""],
             ["--health-interval", "0"],
             ["--health-interval", "-1"],

@@ -86,6 +86,13 @@ pub fn socket_name(resource: &Resource, instance: &str) -> String {
     format!("{}{instance}.sock", socket_prefix(resource))
 }
 
+/// The instance whose socket of `resource` has this name. A resource's name may begin with that of
+/// another one and a hyphen, which no instance's has.
+fn instance_of<'a>(name: &'a str, resource: &Resource) -> Option<&'a str> {
+    let instance = name.strip_prefix(&socket_prefix(resource))?.strip_suffix(".sock")?;
+    (!instance.is_empty() && !instance.contains('-')).then_some(instance)
+}
+
 fn socket_prefix(resource: &Resource) -> String {
     match resource.prefix() {
         Resource::PREFIX => format!("ringway-{}-", resource.name()),
@@ -197,13 +204,12 @@ pub async fn remove_dead(config: &Config, resource: &Resource) {
 /// Whether another running instance serves `resource`, as during a rolling update. Sockets that
 /// nobody listens on any more are removed on the way.
 pub async fn another_serves(config: &Config, resource: &Resource) -> bool {
-    let (prefix, own) = (socket_prefix(resource), format!("-{}.sock", config.instance));
     let Ok(entries) = std::fs::read_dir(&config.plugins_dir) else { return false };
     let mut found = false;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if !name.starts_with(&prefix) || !name.ends_with(".sock") || name.ends_with(&own) {
+        let instance = name.to_str().and_then(|name| instance_of(name, resource));
+        if instance.is_none_or(|instance| instance == config.instance) {
             continue;
         }
         // Does not block: a process that hangs with a full queue of connections is EAGAIN.

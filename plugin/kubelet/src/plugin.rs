@@ -257,6 +257,9 @@ fn log(old: &Offers, new: &Offers) {
             Became::Unhealthy(reason) => {
                 tracing::warn!(%resource, device = %id, %reason, "unhealthy");
             }
+            Became::Remarkable(remark) => {
+                tracing::warn!(%resource, device = %id, %remark, "healthy");
+            }
             Became::Gone => tracing::info!(%resource, device = %id, "gone"),
         }
     }

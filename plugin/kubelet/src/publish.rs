@@ -130,7 +130,7 @@ fn info(item: &Item) -> Option<DeviceInfo> {
     let device = &item.entry.device;
     let pci_address = device.pci_address.map(|address| address.to_string());
     let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
-    let representor_device = None;
+    let representor_device = item.representor.clone();
     let rdma_devices = &item.rdma_devices;
     let rdma_device = (!rdma_devices.is_empty()).then(|| rdma_devices.join(","));
     match item.entry.way {
@@ -139,6 +139,7 @@ fn info(item: &Item) -> Option<DeviceInfo> {
             rdma_device,
             pf_pci_address,
             representor_device,
+            vhost_net: item.nodes.iter().any(|node| node == "vhost-net").then(vhost_net),
         })),
         Way::VirtioVdpa | Way::VhostVdpa => {
             let vdpa = device.vdpa.as_ref()?;
@@ -156,6 +157,10 @@ fn info(item: &Item) -> Option<DeviceInfo> {
             }))
         }
     }
+}
+
+fn vhost_net() -> String {
+    "/dev/vhost-net".to_owned()
 }
 
 fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {

@@ -13,6 +13,7 @@ fn pool(range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
         settings: Settings::default(),
         defaults: Defaults::default(),
         allocation: None,
+        carrier: None,
     }
 }
 
@@ -93,6 +94,7 @@ fn what_was_offered_keeps_its_rule_until_it_is_gone() {
             resource: "ringway.dev/p".parse().unwrap(),
             attach: pools::Attach::Netdev,
             allocation: pools::Allocation::Spread,
+            carrier: pools::Carrier::Ignore,
             devices: vec![device("0000:01:00.1"), device("0000:01:00.2")],
         }],
     };

@@ -9,6 +9,7 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         vdpa: None,
         defaults: None,
         allocation: None,
+        health: None,
     }
 }
 

@@ -54,6 +54,19 @@ fn an_allocation_is_written_unless_it_is_the_usual() {
 }
 
 #[test]
+fn what_a_carrier_means_is_written_unless_it_is_the_usual() {
+    let ignored = parse(&with("/pools/0/carrier", json!("Ignore"))).unwrap();
+    assert_eq!(serde_json::to_value(&ignored).unwrap(), sample());
+    let required = with("/pools/0/carrier", json!("Require"));
+    let pools = parse(&required).unwrap();
+    assert_eq!(
+        (pools.pools[0].carrier, pools.pools[1].carrier),
+        (Carrier::Require, Carrier::Ignore)
+    );
+    assert_eq!(serde_json::to_value(&pools).unwrap(), required);
+}
+
+#[test]
 fn unknown_fields_and_near_versions_are_accepted() {
     for (pointer, value) in [
         ("/version", json!(0)),
@@ -91,6 +104,7 @@ fn a_wrong_value_is_named_with_its_field() {
         ("/pools/0/attach", json!("magic"), "field pools[0].attach", "magic"),
         ("/pools/0/attach", json!("host"), "field pools[0].attach", "host"),
         ("/pools/0/allocation", json!("Random"), "field pools[0].allocation", "Random"),
+        ("/pools/0/carrier", json!("Maybe"), "field pools[0].carrier", "Maybe"),
         ("/pools/0/resource", json!("a/b"), "field pools[0].resource", "\"a/b\""),
         ("/pools/0/name", json!(""), "field pools[0].name", "\"\""),
         ("/pools/1/resource", json!("ringway.dev/vm-rings"), "pools[1].attach", "virtio-vdpa"),

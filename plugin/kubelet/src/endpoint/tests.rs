@@ -75,3 +75,21 @@ async fn only_a_live_socket_of_another_instance_counts() {
     drop(other);
     assert!(!another_serves(&ours, &resource(VHOST)).await);
 }
+
+/// Of `vm` and `vm-rings` the name of one begins the other's.
+#[tokio::test]
+async fn sockets_of_a_resource_whose_name_begins_alike_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "ours");
+    let bind = |name: &str| {
+        let path = dir.path().join(name);
+        (std::os::unix::net::UnixListener::bind(&path).unwrap(), path)
+    };
+    let (listener, dead) = bind("ringway-vm-rings-theirs.sock");
+    drop(listener);
+    let (_live, _) = bind("ringway-vm-rings-live.sock");
+    assert!(!another_serves(&config, &resource("ringway.dev/vm")).await);
+    assert!(dead.exists(), "it is vm-rings' to remove");
+    assert!(another_serves(&config, &resource(VHOST)).await);
+    assert!(!dead.exists());
+}
