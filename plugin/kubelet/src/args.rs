@@ -95,8 +95,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = instance)]
     instance: Option<String>,
 
-    /// Seconds between looks at sysfs, which tells nobody when a driver is unbound.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    /// Seconds between looks at sysfs. 0: a look when something changes, and every 5 seconds only
+    /// where nothing tells of a change: for carriers that count, nodes of uio and RDMA, with
+    /// --sriovdp-config, and while something is wrong.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     health_interval: Duration,
 
     /// How to log to standard error. What is logged: RUST_LOG, such as
@@ -169,7 +171,7 @@ impl Args {
             root: Root::default().with_sys(self.sys).with_dev(self.dev),
             hook: self.hook,
             instance: self.instance.unwrap_or_else(default_instance),
-            health_interval: self.health_interval,
+            health_interval: Some(self.health_interval).filter(|interval| !interval.is_zero()),
         }
     }
 }
@@ -192,9 +194,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|interval| {
-            (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(interval)
+            interval.is_zero()
+                || (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(interval)
         })
-        .ok_or_else(|| "between 0.01 and 3600 seconds".to_owned())
+        .ok_or_else(|| "0, or between 0.01 and 3600 seconds".to_owned())
 }
 
 #[cfg(test)]
@@ -253,7 +256,7 @@ mod tests {
             ["--instance", "a/b"],
             ["--instance", "a-b"],
             ["--instance", ""],
-            ["--health-interval", "0"],
+            ["--health-interval", "0.001"],
             ["--health-interval", "-1"],
             ["--health-interval", "soon"],
             ["--log-format", "xml"],

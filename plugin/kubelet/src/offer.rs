@@ -103,6 +103,36 @@ pub enum Unusable {
     Look(String),
 }
 
+/// The states that metrics count devices by.
+pub const STATES: &[&str] = &[
+    "healthy",
+    "reported",
+    "draining",
+    "failed",
+    "missing",
+    "unbound",
+    "shared_group",
+    "no_node",
+    "no_carrier",
+    "unknown",
+];
+
+impl Unusable {
+    /// In what state a device is that cannot be handed out for it, as metrics name it.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Draining(_) => "draining",
+            Self::Failed(_) => "failed",
+            Self::Missing { .. } => "missing",
+            Self::Driver { .. } => "unbound",
+            Self::Group { .. } => "shared_group",
+            Self::NoNode { .. } => "no_node",
+            Self::Carrier { .. } => "no_carrier",
+            Self::NoAddress { .. } | Self::Look(_) => "unknown",
+        }
+    }
+}
+
 /// What is offered of `supplies`, given how the kernel sees each device.
 pub fn offers(supplies: &[Supply], look: impl Fn(&Entry) -> Result<Sighting, String>) -> Offers {
     let mut offers = Offers::new();
@@ -306,6 +336,15 @@ impl Item {
                 Some(self.container_path(node))
             }
         }
+    }
+
+    /// Whether the kernel's events tell of all that can become of it. They do not of a carrier, outside
+    /// of the interface's own network namespace, nor of nodes that are not of vfio or vDPA; and a node
+    /// that is missing comes without one.
+    pub fn is_told_by_events(&self) -> bool {
+        let told = !matches!(self.entry.way, Way::Uio) && self.entry.carrier == Carrier::Ignore;
+        let waits = matches!(self.unusable, Some(Unusable::NoNode { .. } | Unusable::Look(_)));
+        told && !waits && !self.entry.with.rdma && !self.entry.with.vhost_net
     }
 
     fn advertised(&self) -> dp::Device {

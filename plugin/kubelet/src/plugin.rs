@@ -10,18 +10,30 @@ use ringway_kernel::Root;
 use ringway_node::Resource;
 
 use crate::complaints::Complaints;
-use crate::endpoint::{self, Endpoint, Identity, identity};
+use crate::due::{self, Due, Registered, due};
+use crate::endpoint::{self, Endpoint, identity};
 use crate::error::chain;
 use crate::look::look;
-use crate::offer::{self, Became, Offers};
+use crate::offer::{self, Became, Item, Offers};
 use crate::publish;
 use crate::register::register;
+use crate::shared::Shared;
 use crate::source::{self, Source};
 use crate::supply::Supply;
 use crate::watch::Watcher;
 
 /// Longer than an allocation waits for a lock, shorter than any grace period of a pod.
 const LEAVE_WITHIN: Duration = Duration::from_secs(4);
+
+/// Between two looks, however much happens.
+const SHORTEST_REST: Duration = Duration::from_millis(20);
+
+/// Between two looks where nothing tells of a change.
+const POLLED: Duration = Duration::from_secs(5);
+
+/// Between two looks whether an instance that took our place is still there: one that was killed
+/// tells nobody.
+const SUCCESSOR_LOOK: Duration = Duration::from_millis(500);
 
 /// How the plugin runs.
 #[derive(Debug)]
@@ -42,8 +54,8 @@ pub struct Config {
     pub hook: Option<PathBuf>,
     /// Part of the sockets' names that is ours alone.
     pub instance: String,
-    /// Time between looks at sysfs.
-    pub health_interval: Duration,
+    /// Time between looks at sysfs; `None`: only where the kernel's events do not tell.
+    pub health_interval: Option<Duration>,
 }
 
 impl Config {
@@ -63,19 +75,22 @@ impl Config {
 
 /// Runs until `shutdown`. Whatever goes wrong is logged and tried again.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
-    let config = Arc::new(config);
+    let shared = Arc::new(Shared::new(config));
+    let config = &shared.config;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, instance = config.instance, source = %config.source.path().display(), "starting");
+    shared.listen();
     let mut plugin = Plugin {
         watcher: Watcher::new(&config.plugins_dir, config.source.path())
             .inspect_err(|e| tracing::warn!(error = chain(e), "no inotify, polling instead"))
             .ok(),
-        config,
+        shared: shared.clone(),
         supplies: None,
         warnings: BTreeSet::new(),
         offers: Offers::new(),
         endpoints: BTreeMap::new(),
         complaints: Complaints::default(),
+        again: None,
     };
     tokio::select! {
         () = plugin.keep_up() => {}
@@ -86,7 +101,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
 }
 
 struct Plugin {
-    config: Arc<Config>,
+    shared: Arc<Shared>,
     watcher: Option<Watcher>,
     /// The last good supplies.
     supplies: Option<Vec<Supply>>,
@@ -95,6 +110,8 @@ struct Plugin {
     offers: Offers,
     endpoints: BTreeMap<Resource, Endpoint>,
     complaints: Complaints,
+    /// When kubelet may have to be told of a resource again.
+    again: Option<Instant>,
 }
 
 impl Plugin {
@@ -107,17 +124,60 @@ impl Plugin {
                 Some(Ok(())) | None => None,
             };
             self.complaints.about("watch", problem);
-            self.reconcile().await;
-            let interval = self.config.health_interval;
-            let changed = async {
-                match &mut self.watcher {
-                    Some(watcher) => watcher.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            if tokio::time::timeout(interval, changed).await == Ok(false) {
-                tracing::warn!("no inotify any more, polling instead");
-                self.watcher = None;
+            let start = Instant::now();
+            self.shared.counts.begin();
+            let source_good = self.reconcile().await;
+            self.shared.counts.end(source_good, self.not_ready());
+            // what changes all the time has a fifth of a processor at most
+            let rest = SHORTEST_REST.max(4 * start.elapsed());
+            self.wait().await;
+            tokio::time::sleep(rest.saturating_sub(start.elapsed())).await;
+        }
+    }
+
+    /// Waits until there is a reason to look.
+    async fn wait(&mut self) {
+        let polled = polled(&self.shared, self.watcher.is_some(), &self.offers, &self.complaints);
+        let changed = async {
+            match &mut self.watcher {
+                Some(watcher) => watcher.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let until = polled.map(|interval| Instant::now() + interval);
+        let until = [until, self.again].into_iter().flatten().min();
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let goes_on = tokio::select! {
+            goes_on = changed => goes_on,
+            () = self.shared.news.notified() => true,
+            () = timer => true,
+        };
+        if !goes_on {
+            tracing::warn!("no inotify any more, polling instead");
+            self.watcher = None;
+        }
+    }
+
+    /// Why pods cannot have devices yet; an instance that is being replaced goes when this one is
+    /// ready.
+    fn not_ready(&self) -> Option<String> {
+        let registered = |endpoint: &Endpoint| endpoint.registered.is_some();
+        match &self.supplies {
+            // without the agent's file there is nothing to offer
+            None if !self.complaints.has("pools.absent") => {
+                Some("what to offer could not be read yet".to_owned())
+            }
+            _ => {
+                let mut waiting = self
+                    .offers
+                    .keys()
+                    .filter(|resource| !self.endpoints.get(resource).is_some_and(registered));
+                waiting.next().map(|resource| format!("kubelet does not know {resource} yet"))
             }
         }
     }
@@ -137,36 +197,44 @@ impl Plugin {
         }
     }
 
-    async fn reconcile(&mut self) {
-        match self.config.source.read(&self.config.root) {
+    /// Whether what to offer could be read.
+    async fn reconcile(&mut self) -> bool {
+        let config = &self.shared.config;
+        let read = config.source.read(&config.root);
+        let good = read.is_ok();
+        match read {
             Ok(told) => {
+                self.complaints.about("pools.absent", None);
                 self.complaints.about("pools", None);
                 self.warn(told.warnings);
                 self.supplies = Some(told.supplies);
             }
+            Err(e) if e.is_absent() => self.complaints.about("pools.absent", Some(chain(&e))),
             Err(e) => self.complaints.about("pools", Some(chain(&e))),
         }
         // Not known is not empty: nothing is offered yet, and nothing is taken back.
-        let Some(supplies) = &self.supplies else { return };
-        let offers = self.config.offers(supplies);
-        log(&self.offers, &offers);
+        let Some(supplies) = &self.supplies else { return good };
+        let offers = self.shared.config.offers(supplies);
+        self.log(&offers);
         let before = std::mem::replace(&mut self.offers, offers);
+        self.shared.counts.offered(&self.offers);
         self.publish(&before);
         self.serve();
         self.register().await;
+        good
     }
 
     /// Each once, for as long as it holds.
     fn warn(&mut self, warnings: Vec<String>) {
         let warnings: BTreeSet<_> = warnings.into_iter().collect();
         for warning in warnings.difference(&self.warnings) {
-            tracing::warn!(source = %self.config.source.path().display(), "{warning}");
+            tracing::warn!(source = %self.shared.config.source.path().display(), "{warning}");
         }
         self.warnings = warnings;
     }
 
     fn publish(&mut self, before: &Offers) {
-        let Config { cdi_dir, devinfo_dir, hook, source, .. } = &*self.config;
+        let Config { cdi_dir, devinfo_dir, hook, source, .. } = &self.shared.config;
         let ours = source.ours([before, &self.offers]);
         let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours);
         self.complaints.about("cdi", specs.err().map(|e| chain(&e)));
@@ -192,7 +260,7 @@ impl Plugin {
                     endpoint.update(offer);
                     None
                 }
-                None => match Endpoint::start(&self.config, resource, offer) {
+                None => match Endpoint::start(&self.shared, resource, offer) {
                     Ok(endpoint) => {
                         self.endpoints.insert(resource.clone(), endpoint);
                         None
@@ -202,65 +270,84 @@ impl Plugin {
             };
             complaints.about(&format!("serve {resource}"), problem);
         }
+        let streams = |(resource, endpoint): (&Resource, &Endpoint)| {
+            (resource.to_string(), endpoint.streams.clone())
+        };
+        self.shared.counts.watched(self.endpoints.iter().map(streams).collect());
     }
 
     async fn register(&mut self) {
-        let socket = self.config.plugins_dir.join("kubelet.sock");
+        self.again = None;
+        let Shared { config, counts, .. } = &*self.shared;
+        let socket = config.plugins_dir.join("kubelet.sock");
         let Some(kubelet) = identity(&socket) else {
             let problem = format!("{} is not there: waiting for kubelet", socket.display());
             return self.complaints.about("kubelet", Some(problem));
         };
         self.complaints.about("kubelet", None);
         for (resource, endpoint) in &mut self.endpoints {
-            if !needs_registration(&self.config, resource, endpoint, kubelet).await {
-                continue;
+            let watched = endpoint.watched();
+            match due(endpoint.registered.as_ref(), kubelet, watched) {
+                Due::No => continue,
+                Due::New => {}
+                Due::Lost(from) => {
+                    let now = Instant::now();
+                    let successor = from <= now && endpoint.has_successor(config, resource).await;
+                    if from > now || successor {
+                        let next = if successor { now + SUCCESSOR_LOOK } else { from };
+                        self.again = Some(self.again.map_or(next, |again| again.min(next)));
+                        continue;
+                    }
+                }
             }
-            let name = endpoint::socket_name(resource, &self.config.instance);
+            let name = endpoint::socket_name(resource, &config.instance);
             let result = register(&socket, resource, &name).await;
+            counts.registered(resource, result.is_ok());
             if result.is_ok() {
                 if endpoint.registered.is_none() {
-                    endpoint::remove_dead(&self.config, resource).await;
+                    endpoint::remove_dead(config, resource).await;
                 }
-                endpoint.registered = Some((kubelet, Instant::now()));
+                let failures = endpoint.registered.filter(|last| last.kubelet == kubelet);
+                let failures = failures.map_or(0, |last| due::failures(&last, watched));
+                let (when, streams) = (Instant::now(), watched.opened);
+                endpoint.registered = Some(Registered { kubelet, when, streams, failures });
                 tracing::info!(%resource, socket = name, "registered with kubelet");
             }
             self.complaints.about(&format!("register {resource}"), result.err().map(|e| chain(&e)));
         }
     }
-}
 
-/// A kubelet that is new does not know us. One that we told may also have lost us: it does not
-/// connect again when a stream ends, so that we must. But it ends our stream, too, when another
-/// instance has registered, and then we are the one to leave.
-async fn needs_registration(
-    config: &Config,
-    resource: &Resource,
-    endpoint: &Endpoint,
-    kubelet: Identity,
-) -> bool {
-    match endpoint.registered {
-        Some((known, _)) if known != kubelet => true,
-        Some((_, when)) => {
-            let patience = 3 * config.health_interval;
-            endpoint.watchers() == 0
-                && when.elapsed() > patience
-                && !endpoint::another_serves(config, resource).await
+    fn log(&self, new: &Offers) {
+        for change in offer::changes(&self.offers, new) {
+            self.shared.counts.changed(&change);
+            let offer::Change { resource, id, now } = change;
+            match now {
+                Became::Healthy => tracing::info!(%resource, device = %id, "healthy"),
+                Became::Unhealthy(reason) => {
+                    tracing::warn!(%resource, device = %id, %reason, "unhealthy");
+                }
+                Became::Remarkable(remark) => {
+                    tracing::warn!(%resource, device = %id, %remark, "healthy");
+                }
+                Became::Gone => tracing::info!(%resource, device = %id, "gone"),
+            }
         }
-        None => true,
     }
 }
 
-fn log(old: &Offers, new: &Offers) {
-    for offer::Change { resource, id, now } in offer::changes(old, new) {
-        match now {
-            Became::Healthy => tracing::info!(%resource, device = %id, "healthy"),
-            Became::Unhealthy(reason) => {
-                tracing::warn!(%resource, device = %id, %reason, "unhealthy");
-            }
-            Became::Remarkable(remark) => {
-                tracing::warn!(%resource, device = %id, %remark, "healthy");
-            }
-            Became::Gone => tracing::info!(%resource, device = %id, "gone"),
-        }
+/// How long until the next look without a reason; `None`: for ever.
+fn polled(
+    shared: &Shared,
+    watches: bool,
+    offers: &Offers,
+    complaints: &Complaints,
+) -> Option<Duration> {
+    if let Some(interval) = shared.config.health_interval {
+        return Some(interval);
     }
+    let by_hand = matches!(shared.config.source, Source::Sriovdp { .. });
+    let untold = |item: &Item| !item.is_told_by_events();
+    let mut items = offers.values().flat_map(|offer| &offer.items);
+    let needed = !watches || !shared.hears() || by_hand || complaints.any() || items.any(untold);
+    needed.then_some(POLLED)
 }

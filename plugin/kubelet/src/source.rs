@@ -62,6 +62,17 @@ pub enum Error {
     Functions(#[from] ringway_kernel::Error),
 }
 
+impl Error {
+    /// Whether there is no file.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Pools(pools::Error::File(error)) => error.is_not_found(),
+            Self::Pools(_) | Self::Functions(_) => false,
+            Self::Sriovdp(error) => error.is_absent(),
+        }
+    }
+}
+
 impl Source {
     /// The file that it is read from.
     pub fn path(&self) -> &Path {

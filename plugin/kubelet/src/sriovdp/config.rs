@@ -86,6 +86,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether there is no file.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Find { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Read(error) => error.is_not_found(),
+            Self::Json(_) | Self::Field { .. } | Self::Resource { .. } => false,
+        }
+    }
+}
+
 impl Config {
     /// The configuration in `path`, which may be a symbolic link, as in a mounted ConfigMap. `prefix` is
     /// that of resources without one of their own.

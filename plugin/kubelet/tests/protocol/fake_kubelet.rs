@@ -36,6 +36,8 @@ struct Known {
     endpoint: String,
     options: dp::DevicePluginOptions,
     lists: Vec<List>,
+    /// Streams that have brought at least one list.
+    streams: usize,
     ended: usize,
     watching: Option<JoinHandle<()>>,
 }
@@ -113,6 +115,28 @@ impl Kubelet {
     /// How many of its streams the plugin has ended.
     pub(crate) fn ended(&self, resource: &str) -> usize {
         self.ask(resource, |known| known.ended)
+    }
+
+    /// The name of the socket that the resource was last registered with.
+    pub(crate) fn endpoint(&self, resource: &str) -> String {
+        self.ask(resource, |known| known.endpoint.clone())
+    }
+
+    /// Waits until the resource's last registration has brought a list.
+    pub(crate) async fn watched(&self, resource: &str) {
+        let is_so =
+            || self.ask(resource, |known| (known.streams == known.registrations).then_some(()));
+        eventually(&format!("stream of {resource}"), is_so).await;
+    }
+
+    /// Watches the resource's list once more, on a connection of its own.
+    pub(crate) async fn watch_beside(
+        &self,
+        resource: &str,
+    ) -> tonic::Streaming<dp::ListAndWatchResponse> {
+        let channel = connect(&self.dir.join(self.endpoint(resource))).await.unwrap();
+        let mut client = DevicePluginClient::new(channel);
+        client.list_and_watch(dp::Empty {}).await.unwrap().into_inner()
     }
 
     /// Lets go of the resource's stream, as a kubelet in trouble does.
@@ -199,7 +223,11 @@ impl Registration for Service {
                 note(state.resources.lock().unwrap().entry(name.clone()).or_default());
             };
             let mut stream = client.list_and_watch(dp::Empty {}).await.unwrap().into_inner();
+            let mut first = true;
             while let Ok(Some(message)) = stream.message().await {
+                if std::mem::take(&mut first) {
+                    note(&|known| known.streams += 1);
+                }
                 let list: List = message
                     .devices
                     .into_iter()

@@ -66,11 +66,20 @@ impl Node {
         Kubelet::start(&self.path("kubelet/device-plugins"))
     }
 
-    /// Starts the plugin's binary.
+    /// Starts the plugin's binary, which looks at sysfs all the time: no event tells of what changes
+    /// in a temporary one.
     pub(crate) fn plugin(&self, instance: &str) -> Plugin {
         let mut command = self.command();
         command.arg("--pools").arg(self.path("state/pools.json"));
         self.start(command, instance)
+    }
+
+    /// Starts it as on a node, where it looks when something happens: what it recovers from it was
+    /// told of.
+    pub(crate) fn patient_plugin(&self, instance: &str) -> Plugin {
+        let mut command = self.command();
+        command.arg("--pools").arg(self.path("state/pools.json"));
+        self.start_with(command, instance, "0")
     }
 
     /// Starts it with the SR-IOV network device plugin's configuration and these flags.
@@ -93,10 +102,14 @@ impl Node {
         command.arg("check").args(flags).output().unwrap()
     }
 
-    fn start(&self, mut command: Command, instance: &str) -> Plugin {
+    fn start(&self, command: Command, instance: &str) -> Plugin {
+        self.start_with(command, instance, "0.1")
+    }
+
+    fn start_with(&self, mut command: Command, instance: &str, interval: &str) -> Plugin {
         let log = self.path(&format!("plugin-{instance}.log"));
         let child = command
-            .args(["--instance", instance, "--health-interval", "0.1"])
+            .args(["--instance", instance, "--health-interval", interval])
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
