@@ -136,7 +136,13 @@ impl DeviceInfo {
 /// The file in which the device plugin tells about `id` as a device of `resource`, below the
 /// device-info directory. Multus looks for exactly this name.
 pub fn plugin_file(devinfo: &Path, resource: &Resource, id: &DeviceId) -> PathBuf {
-    devinfo.join("dp").join(format!("{}-{id}{PLUGIN_FILE_END}", resource.file_stem()))
+    devinfo.join("dp").join(file_name(&resource.file_stem(), id.as_str()))
+}
+
+/// The name of that file, of texts that need be no resource or id of ours: the first with its slash
+/// replaced ([`Resource::file_stem`]).
+pub fn file_name(resource: &str, id: &str) -> String {
+    format!("{resource}-{id}{PLUGIN_FILE_END}")
 }
 
 /// How every name that [`plugin_file`] makes ends.

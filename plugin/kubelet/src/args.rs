@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ringway_kernel::Root;
 use ringway_node::Paths;
+use ringway_node::pools::Carrier;
 
 use crate::plugin::Config;
 use crate::source::Source;
@@ -61,6 +63,12 @@ pub struct Args {
     #[arg(long, global = true)]
     use_cdi: bool,
 
+    /// With --sriovdp-config: what becomes of functions while their PF's interface has no carrier.
+    /// Ignore: nothing. Report: it is told in log and metrics. Require: they are unhealthy, so that
+    /// kubelet refuses pods that were given one and have not started, for good.
+    #[arg(long, global = true, value_enum, value_name = "WHAT", default_value_t = CarrierArg::Ignore)]
+    carrier: CarrierArg,
+
     /// Where container runtimes look for CDI specs (containerd: cdi_spec_dirs). One file
     /// ringway.dev-RESOURCE.json per resource with device nodes.
     #[arg(long, value_name = "DIR", default_value_os_t = Paths::default().cdi)]
@@ -101,6 +109,16 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     health_interval: Duration,
 
+    /// Where to answer Prometheus's scrapes by HTTP, at /metrics (docs/metrics.md), such as
+    /// 127.0.0.1:9810; nowhere if absent. There is no authentication.
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_address: Option<SocketAddr>,
+
+    /// A Unix socket on which /livez, /readyz and /metrics are answered by HTTP; `probe` asks there. It
+    /// is ready once kubelet knows all that is offered.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub status_socket: Option<PathBuf>,
+
     /// How to log to standard error. What is logged: RUST_LOG, such as
     /// `info,ringway_device_plugin=debug`.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
@@ -113,6 +131,13 @@ pub enum Verb {
     /// Write CDI specs and device-info once, for what pools.json offers now, and end. For the start
     /// of the machine, before kubelet starts containers that were given devices before.
     Publish,
+    /// Ask the plugin that serves how it is, on its --status-socket, and end: with status 0 if it is
+    /// well, else with 1 and the reason on standard error.
+    Probe {
+        /// What to ask.
+        #[arg(value_enum)]
+        question: Question,
+    },
     /// Say what would be advertised and why other devices would not, and end.
     ///
     /// Changes nothing, needs no kubelet, and may run beside a plugin that serves. Ends with status 0
@@ -130,6 +155,46 @@ pub enum Verb {
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
         output: Output,
     },
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Question {
+    /// Whether it is stuck.
+    Live,
+    /// Whether kubelet knows all that it offers.
+    Ready,
+}
+
+impl Question {
+    /// The page that answers it.
+    pub fn page(self) -> &'static str {
+        match self {
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+        }
+    }
+}
+
+/// What becomes of functions while their PF's interface has no carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CarrierArg {
+    /// Nothing.
+    Ignore,
+    /// It is told.
+    Report,
+    /// They are unhealthy.
+    Require,
+}
+
+impl From<CarrierArg> for Carrier {
+    fn from(arg: CarrierArg) -> Self {
+        match arg {
+            CarrierArg::Ignore => Self::Ignore,
+            CarrierArg::Report => Self::Report,
+            CarrierArg::Require => Self::Require,
+        }
+    }
 }
 
 /// How `check` answers.
@@ -155,11 +220,14 @@ impl Args {
     pub fn config(self) -> Config {
         let checked = match self.verb {
             Some(Verb::Check { config, .. }) => config,
-            Some(Verb::Publish) | None => None,
+            Some(Verb::Publish | Verb::Probe { .. }) | None => None,
         };
         let delivery = if self.use_cdi { Delivery::Cdi } else { Delivery::Nodes };
         let source = match checked.or(self.sriovdp_config) {
-            Some(file) => Source::Sriovdp { file, prefix: self.resource_prefix, delivery },
+            Some(file) => {
+                let (prefix, carrier) = (self.resource_prefix, self.carrier.into());
+                Source::Sriovdp { file, prefix, delivery, carrier }
+            }
             None => Source::Pools(self.pools),
         };
         Config {
@@ -167,10 +235,13 @@ impl Args {
             source,
             cdi_dir: self.cdi_dir,
             devinfo_dir: self.devinfo_dir,
+            pod_resources: self.kubelet_dir.join("pod-resources/kubelet.sock"),
             lock_dir: self.lock_dir,
             root: Root::default().with_sys(self.sys).with_dev(self.dev),
             hook: self.hook,
             instance: self.instance.unwrap_or_else(default_instance),
+            metrics_address: self.metrics_address,
+            status_socket: self.status_socket,
             health_interval: Some(self.health_interval).filter(|interval| !interval.is_zero()),
         }
     }
@@ -237,6 +308,7 @@ mod tests {
             file: "/c".into(),
             prefix: prefix.to_owned(),
             delivery,
+            carrier: Carrier::Ignore,
         };
         let plain = other("intel.com", Delivery::Nodes);
         assert_eq!(source(&["--sriovdp-config", "/c"]), plain);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +14,11 @@ use crate::complaints::Complaints;
 use crate::due::{self, Due, Registered, due};
 use crate::endpoint::{self, Endpoint, identity};
 use crate::error::chain;
+use crate::holders;
 use crate::look::look;
+use crate::metrics;
 use crate::offer::{self, Became, Item, Offers};
-use crate::publish;
+use crate::publish::{self, Orphans};
 use crate::register::register;
 use crate::shared::Shared;
 use crate::source::{self, Source};
@@ -46,6 +49,8 @@ pub struct Config {
     pub cdi_dir: PathBuf,
     /// Directory of device-info, with `dp` below.
     pub devinfo_dir: PathBuf,
+    /// The socket on which kubelet tells who holds which device.
+    pub pod_resources: PathBuf,
     /// Directory of device locks.
     pub lock_dir: PathBuf,
     /// The kernel's trees.
@@ -54,6 +59,10 @@ pub struct Config {
     pub hook: Option<PathBuf>,
     /// Part of the sockets' names that is ours alone.
     pub instance: String,
+    /// Where scrapes are answered.
+    pub metrics_address: Option<SocketAddr>,
+    /// The Unix socket on which probes are.
+    pub status_socket: Option<PathBuf>,
     /// Time between looks at sysfs; `None`: only where the kernel's events do not tell.
     pub health_interval: Option<Duration>,
 }
@@ -88,12 +97,15 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
         supplies: None,
         warnings: BTreeSet::new(),
         offers: Offers::new(),
+        offered: BTreeSet::new(),
         endpoints: BTreeMap::new(),
         complaints: Complaints::default(),
         again: None,
     };
+    let (address, socket) = (config.metrics_address, config.status_socket.as_deref());
     tokio::select! {
         () = plugin.keep_up() => {}
+        never = metrics::serve(&shared, address, socket) => match never {},
         () = shutdown => {}
     }
     tracing::info!("leaving");
@@ -108,6 +120,8 @@ struct Plugin {
     /// What the source warned of.
     warnings: BTreeSet<String>,
     offers: Offers,
+    /// All resources that this process has ever offered.
+    offered: BTreeSet<Resource>,
     endpoints: BTreeMap<Resource, Endpoint>,
     complaints: Complaints,
     /// When kubelet may have to be told of a resource again.
@@ -216,9 +230,9 @@ impl Plugin {
         let Some(supplies) = &self.supplies else { return good };
         let offers = self.shared.config.offers(supplies);
         self.log(&offers);
-        let before = std::mem::replace(&mut self.offers, offers);
+        self.offers = offers;
         self.shared.counts.offered(&self.offers);
-        self.publish(&before);
+        self.publish().await;
         self.serve();
         self.register().await;
         good
@@ -233,13 +247,33 @@ impl Plugin {
         self.warnings = warnings;
     }
 
-    fn publish(&mut self, before: &Offers) {
-        let Config { cdi_dir, devinfo_dir, hook, source, .. } = &self.shared.config;
-        let ours = source.ours([before, &self.offers]);
-        let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours);
-        self.complaints.about("cdi", specs.err().map(|e| chain(&e)));
-        let infos = publish::infos(devinfo_dir, &self.offers, &ours);
-        self.complaints.about("device-info", infos.err().map(|e| chain(&e)));
+    async fn publish(&mut self) {
+        self.offered.extend(self.offers.keys().cloned());
+        let Config { cdi_dir, devinfo_dir, hook, source, pod_resources, .. } = &self.shared.config;
+        let ours = source.ours(&self.offered);
+        let mut orphans = Orphans::default();
+        for (topic, published) in [
+            ("cdi", publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours)),
+            ("device-info", publish::infos(devinfo_dir, &self.offers, &ours)),
+        ] {
+            let problem = published.map(|found| orphans = std::mem::take(&mut orphans).and(found));
+            self.complaints.about(topic, problem.err().map(|e| chain(&e)));
+        }
+        // as long as there is one it is looked after again and again
+        let problem = match orphans.is_empty() {
+            true => None,
+            false => match holders::held(pod_resources).await {
+                Err(e) => Some(format!("files nobody may need any more stay: {}", chain(&e))),
+                Ok(held) => match orphans.remove(|name| held.has(name)) {
+                    Err(e) => Some(chain(&e)),
+                    Ok(kept) if kept.is_empty() => None,
+                    Ok(kept) => {
+                        Some(format!("pods hold what is no longer offered: {}", kept.join(", ")))
+                    }
+                },
+            },
+        };
+        self.complaints.about("orphans", problem);
     }
 
     fn serve(&mut self) {

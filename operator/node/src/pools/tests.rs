@@ -172,3 +172,22 @@ fn devices_are_found_with_their_pool() {
     assert_eq!((pool.name.as_str(), device.state), ("pods", State::Failed));
     assert!(pools.find(&"vdpa1".parse().unwrap()).is_none());
 }
+
+/// The seeds of the fuzz target (tests/fuzz), changed at random: an error that says something, or pools
+/// that are read the same when written.
+#[test]
+fn no_pools_file_ends_the_process() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/pools");
+    let mut read = 0;
+    for bytes in ringway_kernel::testing::Mutations::of(Path::new(seeds)).take(20_000) {
+        match Pools::parse(&bytes) {
+            Ok(pools) => {
+                read += 1;
+                let written = serde_json::to_vec(&pools).unwrap();
+                assert_eq!(Pools::parse(&written).unwrap(), pools);
+            }
+            Err(error) => assert!(!chain(&error).is_empty()),
+        }
+    }
+    assert!(read > 500, "only {read} were pools");
+}

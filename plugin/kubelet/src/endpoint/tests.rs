@@ -9,10 +9,13 @@ fn shared(plugins_dir: &Path, instance: &str) -> Arc<Shared> {
         source: Source::Pools(plugins_dir.join("pools.json")),
         cdi_dir: plugins_dir.join("cdi"),
         devinfo_dir: plugins_dir.join("devinfo"),
+        pod_resources: plugins_dir.join("pod-resources.sock"),
         lock_dir: plugins_dir.join("lock"),
         root: Root::new(plugins_dir),
         hook: None,
         instance: instance.to_owned(),
+        metrics_address: None,
+        status_socket: None,
         health_interval: None,
     }))
 }

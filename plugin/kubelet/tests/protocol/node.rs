@@ -110,10 +110,33 @@ impl Node {
         let log = self.path(&format!("plugin-{instance}.log"));
         let child = command
             .args(["--instance", instance, "--health-interval", interval])
+            .arg("--status-socket")
+            .arg(self.path(&format!("status-{instance}.sock")))
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         Plugin { child, log }
+    }
+
+    /// Asks a plugin how it is: whether it is well, and what it says.
+    pub(crate) fn probe(&self, instance: &str, question: &str) -> (bool, String) {
+        let mut command = self.command();
+        let socket = self.path(&format!("status-{instance}.sock"));
+        let output = command.args(["probe", question, "--status-socket"]).arg(socket).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// What a plugin counts.
+    pub(crate) fn metrics(&self, instance: &str) -> String {
+        use std::io::{Read, Write};
+        let socket = self.path(&format!("status-{instance}.sock"));
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
     }
 
     /// Publishes once, without a kubelet.

@@ -2,6 +2,8 @@ use super::*;
 use crate::error::chain;
 use serde_json::json;
 
+mod published;
+
 fn parse(value: &Value) -> Result<Config, Error> {
     Config::parse(value.to_string().as_bytes(), "intel.com")
 }
