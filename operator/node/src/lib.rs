@@ -11,6 +11,7 @@ pub mod device_id;
 pub mod devinfo;
 pub mod lock;
 pub mod paths;
+pub mod place;
 pub mod pools;
 pub mod program;
 pub mod resource;

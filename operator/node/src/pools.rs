@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ringway_kernel::{Mac, pci, vdpa_bus};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, Resource, atomic};
+use crate::{DeviceId, Resource, atomic, place};
 
 mod check;
 #[cfg(test)]
@@ -194,7 +194,7 @@ pub enum Error {
         found: u32,
     },
     /// A value that does not fit the others.
-    #[error("check pools file: field {field} is {value}: {rule}")]
+    #[error("check pools file: field {field} is {value}: {rule}{}", on_line(*line))]
     Rule {
         /// Path of the field, such as `pools[0].devices[2].reason`.
         field: String,
@@ -202,7 +202,13 @@ pub enum Error {
         value: String,
         /// What it must be.
         rule: &'static str,
+        /// The line of the file, where it was read from one.
+        line: Option<usize>,
     },
+}
+
+fn on_line(line: Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
 }
 
 impl Pools {
@@ -230,7 +236,13 @@ impl Pools {
             return Err(Error::Version { found: version });
         }
         let pools: Self = deserialize(json)?;
-        check::check(&pools)?;
+        check::check(&pools).map_err(|error| match error {
+            Error::Rule { field, value, rule, .. } => {
+                let line = Some(place::line(json, &field));
+                Error::Rule { field, value, rule, line }
+            }
+            other => other,
+        })?;
         Ok(pools)
     }
 

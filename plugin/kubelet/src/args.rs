@@ -23,8 +23,8 @@ use crate::supply::Delivery;
 /// A container that gets a vhost-vdpa device finds it as /dev/ringway/DEVICE-ID, by a CDI spec
 /// that this program keeps up to date; other devices are moved into the pod by the CNI binary.
 ///
-/// Needs: to read sysfs, /dev and pools.json; to write in kubelet's device-plugins directory, the
-/// CDI directory, the device-info directory and the lock directory. No capability, no API server.
+/// Needs: to read sysfs, /dev, pools.json and kubelet's pod-resources socket; to write in kubelet's
+/// device-plugins directory, the CDI directory, the device-info directory and the lock directory. No capability, no API server.
 /// It is equal to root all the same, since container runtimes run what CDI specs tell them to.
 #[derive(Debug, Parser)]
 #[command(version, name = "ringway-device-plugin")]
@@ -57,11 +57,16 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DOMAIN", default_value = "intel.com")]
     resource_prefix: String,
 
-    /// With --sriovdp-config: nodes get into containers by CDI, which containerd 1.7 and CRI-O 1.23 do
-    /// if told to, and later ones always; else kubelet is told them with each allocation. With
-    /// pools.json it is always by CDI.
+    /// With --sriovdp-config, the same as --cdi=always.
     #[arg(long, global = true)]
     use_cdi: bool,
+
+    /// Whether nodes get into containers by CDI, which containerd 1.7 and CRI-O 1.23 do if told to, and
+    /// later ones always. auto: with pools.json, and with --use-cdi. never: kubelet is told the nodes with
+    /// each allocation, and keeps that for as long as the pod lives, also when the machine's restart has
+    /// given their numbers to other devices; and nothing lifts the limit on locked memory.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Cdi::Auto, conflicts_with = "use_cdi")]
+    cdi: Cdi,
 
     /// With --sriovdp-config: what becomes of functions while their PF's interface has no carrier.
     /// Ignore: nothing. Report: it is told in log and metrics. Require: they are unhealthy, so that
@@ -176,6 +181,17 @@ impl Question {
     }
 }
 
+/// Whether nodes get into containers by CDI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cdi {
+    /// As the source of what to offer has it.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
 /// What becomes of functions while their PF's interface has no carrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CarrierArg {
@@ -233,6 +249,11 @@ impl Args {
         Config {
             plugins_dir: self.kubelet_dir.join("device-plugins"),
             source,
+            delivery: match self.cdi {
+                Cdi::Auto => None,
+                Cdi::Always => Some(Delivery::Cdi),
+                Cdi::Never => Some(Delivery::Nodes),
+            },
             cdi_dir: self.cdi_dir,
             devinfo_dir: self.devinfo_dir,
             pod_resources: self.kubelet_dir.join("pod-resources/kubelet.sock"),
@@ -320,6 +341,15 @@ mod tests {
         );
         assert_eq!(source(&["check", "--pools", "/p"]), Source::Pools("/p".into()));
         assert!(parse(&["check", "--config", "/c", "--sriovdp-config", "/c"]).is_err());
+    }
+
+    #[test]
+    fn who_starts_it_says_whether_nodes_come_by_cdi() {
+        let delivery = |args: &[&str]| parse(args).unwrap().config().delivery;
+        assert_eq!(delivery(&[]), None);
+        assert_eq!(delivery(&["--cdi", "always"]), Some(Delivery::Cdi));
+        assert_eq!(delivery(&["--cdi", "never"]), Some(Delivery::Nodes));
+        assert!(parse(&["--cdi", "never", "--use-cdi"]).is_err());
     }
 
     #[test]

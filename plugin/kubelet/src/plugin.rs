@@ -22,7 +22,7 @@ use crate::publish::{self, Orphans};
 use crate::register::register;
 use crate::shared::Shared;
 use crate::source::{self, Source};
-use crate::supply::Supply;
+use crate::supply::{Delivery, Supply};
 use crate::watch::Watcher;
 
 /// Longer than an allocation waits for a lock, shorter than any grace period of a pod.
@@ -45,6 +45,8 @@ pub struct Config {
     pub plugins_dir: PathBuf,
     /// Where it is written down what to offer.
     pub source: Source,
+    /// How nodes get into a container, whatever the source says.
+    pub delivery: Option<Delivery>,
     /// Directory of CDI specs.
     pub cdi_dir: PathBuf,
     /// Directory of device-info, with `dp` below.
@@ -78,7 +80,12 @@ impl Config {
 
     /// What can be offered of `supplies` now.
     pub fn offers(&self, supplies: &[Supply]) -> Offers {
-        offer::offers(supplies, |entry| look(&self.root, entry).map_err(|e| chain(&e)))
+        let look = |entry: &_| look(&self.root, entry).map_err(|e| chain(&e));
+        let mut offers = offer::offers(supplies, look);
+        for offer in offers.values_mut() {
+            offer.delivery = self.delivery.unwrap_or(offer.delivery);
+        }
+        offers
     }
 }
 

@@ -138,6 +138,17 @@ fn a_wrong_value_is_named_with_its_field() {
 }
 
 #[test]
+fn a_value_that_makes_no_sense_is_told_with_its_line() {
+    let mut pools = with("/pools/1/devices/0/reason", json!(""));
+    pools["more"] = json!({"devices": [7]});
+    let text = serde_json::to_string_pretty(&pools).unwrap();
+    let line = 1 + text.lines().position(|line| line.contains("\"reason\"")).unwrap();
+    let error = chain(&Pools::parse(text.as_bytes()).unwrap_err());
+    let end = format!("every state but ready has a reason (line {line})");
+    assert!(error.ends_with(&end), "{error}");
+}
+
+#[test]
 fn a_ready_function_for_vfio_has_an_address() {
     let vfio = with("/pools/0/attach", json!("vfio"));
     parse(&vfio).unwrap();

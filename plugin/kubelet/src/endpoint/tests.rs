@@ -7,6 +7,7 @@ fn shared(plugins_dir: &Path, instance: &str) -> Arc<Shared> {
     Arc::new(Shared::new(Config {
         plugins_dir: plugins_dir.to_owned(),
         source: Source::Pools(plugins_dir.join("pools.json")),
+        delivery: None,
         cdi_dir: plugins_dir.join("cdi"),
         devinfo_dir: plugins_dir.join("devinfo"),
         pod_resources: plugins_dir.join("pod-resources.sock"),

@@ -69,8 +69,13 @@ impl Node {
     /// Starts the plugin's binary, which looks at sysfs all the time: no event tells of what changes
     /// in a temporary one.
     pub(crate) fn plugin(&self, instance: &str) -> Plugin {
+        self.plugin_with(instance, &[])
+    }
+
+    /// The same with these flags.
+    pub(crate) fn plugin_with(&self, instance: &str, flags: &[&str]) -> Plugin {
         let mut command = self.command();
-        command.arg("--pools").arg(self.path("state/pools.json"));
+        command.arg("--pools").arg(self.path("state/pools.json")).args(flags);
         self.start(command, instance)
     }
 
