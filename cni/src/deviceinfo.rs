@@ -38,6 +38,7 @@ pub fn describe(grant: &Grant) -> DeviceInfo {
     match &grant.place {
         Place::Pci(address) => DeviceInfo::pci(Pci {
             pci_address: address.to_string(),
+            vhost_net: None,
             rdma_device: grant.rdma.clone(),
             pf_pci_address,
             representor_device: None,

@@ -31,8 +31,10 @@ use tempfile::TempDir;
 use crate::{pci::Address, root::Root};
 
 mod line;
+mod mutations;
 
 use line::Line;
+pub use mutations::Mutations;
 
 /// A temporary tree, removed when dropped.
 #[derive(Debug)]

@@ -84,6 +84,49 @@ fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
     assert!(on_node(&driver).trim().ends_with("/igbvf"));
 }
 
+/// The next instance is known to kubelet before the one in its place leaves.
+#[test]
+fn an_update_of_the_plugin_takes_no_device_away() {
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("update", 2, json!([pool("rings", "0-1", "virtio-vdpa")])));
+    cluster.allocatable("rings", 2);
+    let before = instance();
+    let set = format!("-n {SYSTEM} daemonset/ringway-device-plugin");
+    kubectl(&format!("rollout restart {set}"));
+    cluster.until("the update is through", 3 * SOON, || {
+        let node = cluster.get("node node1");
+        let allocatable = &node["status"]["allocatable"]["ringway.dev/rings"];
+        assert_eq!(allocatable, "2", "something was taken away");
+        let status = cluster.get(&format!("-n {SYSTEM} daemonset ringway-device-plugin"));
+        let is = |field: &str| status["status"][field].as_i64().unwrap_or_default();
+        let seen = status["status"]["observedGeneration"] == status["metadata"]["generation"];
+        let through = seen && is("updatedNumberScheduled") == 1 && is("numberReady") == 1;
+        // the old one is gone, too: one container is left
+        let now = instance();
+        (through && now != before && now.split_whitespace().count() == 1).then_some(())
+    });
+    cluster.apply(&pods::network("rings", "rings"));
+    cluster.apply(&pods::pod("after", "rings", "rings"));
+    pods::runs(&cluster, "after");
+}
+
+#[test]
+fn a_socket_that_somebody_removed_is_made_anew() {
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("socket", 2, json!([pool("rings", "0-1", "virtio-vdpa")])));
+    cluster.allocatable("rings", 2);
+    let plugin = instance();
+    on_node("rm /var/lib/kubelet/device-plugins/ringway-rings-*.sock");
+    cluster.until("there is a socket again", SOON, || {
+        let found = on_node("ls /var/lib/kubelet/device-plugins");
+        found.lines().any(|name| name.starts_with("ringway-rings-")).then_some(())
+    });
+    cluster.apply(&pods::network("rings", "rings"));
+    cluster.apply(&pods::pod("after", "rings", "rings"));
+    pods::runs(&cluster, "after");
+    assert_eq!(instance(), plugin, "it was restarted");
+}
+
 /// The plugin's container: another one after a restart.
 fn instance() -> String {
     kubectl(&format!(

@@ -33,12 +33,12 @@ pub(super) fn devices(
 fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -> Result<Found> {
     let real = find::real(&vdpa_bus::dir(root, name)?)?;
     let driver = vdpa_bus::driver(root, name)?;
-    let (interfaces, virtio_unbound) = match vdpa_bus::virtio_dir(root, name) {
-        Ok(Some(dir)) => (sysfs::numbered_netdevs(&dir)?, !dir.join("driver").exists()),
-        Ok(None) => (Vec::new(), false),
+    let interfaces = match vdpa_bus::virtio_dir(root, name) {
+        Ok(Some(dir)) => sysfs::numbered_netdevs(&dir)?,
+        Ok(None) => Vec::new(),
         Err(error @ Error::Unexpected { .. }) => {
             notes.push(error.to_string());
-            (Vec::new(), false)
+            Vec::new()
         }
         Err(error) => return Err(error),
     };
@@ -60,7 +60,7 @@ fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -
             .iter()
             .map(|(name, index)| traffic::netdev(netlink, name, *index))
             .collect(),
-        virtio_unbound,
+        virtio_unbound: vdpa_bus::virtio_unbound(root, name)?,
         mac,
         mtu,
         // A network device that does not say has one pair (virtio 1.3, section 5.1.4).

@@ -67,6 +67,16 @@ pub fn virtio_dir(root: &Root, name: &str) -> Result<Option<PathBuf>> {
     one(name, function, &below).map(Some)
 }
 
+/// Whether virtio_vdpa made a virtio device that no driver has: then there is no interface in any
+/// namespace. False for others, and where it cannot be told whose `virtioN` is whose.
+pub fn virtio_unbound(root: &Root, name: &str) -> Result<bool> {
+    match virtio_dir(root, name) {
+        Ok(dir) => Ok(dir.is_some_and(|dir| !dir.join("driver").exists())),
+        Err(Error::Unexpected { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The devices that were made on PCI functions themselves, and on which. Those of subfunctions are
 /// below an auxiliary device instead, the simulator's below none.
 pub fn functions(root: &Root) -> Result<Vec<(String, pci::Address)>> {

@@ -506,6 +506,7 @@ pub(crate) fn pool(name: &str, range: RangeInclusive<u32>, attach: Attach) -> Po
         defaults: Defaults::default(),
         limits: Default::default(),
         allocation: None,
+        carrier: None,
     }
 }
 

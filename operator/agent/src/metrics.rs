@@ -9,21 +9,18 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ringway_metrics::http::{self, Answer};
+use ringway_metrics::{Histogram, Page};
 use ringway_node::pools::{Pools, State};
 
 use crate::reconcile::Report;
 
 mod catalogue;
 mod collect;
-mod histogram;
-mod http;
 mod targets;
-mod text;
 
 use collect::{Collector, Traffic};
-use histogram::Histogram;
 use targets::Targets;
-use text::Page;
 
 /// The numbers of all rounds so far.
 #[derive(Debug, Default)]
@@ -132,11 +129,17 @@ pub(crate) async fn serve(
     stuck: std::path::PathBuf,
 ) -> std::convert::Infallible {
     let collector = Collector::new(stuck);
-    http::serve(address, || async {
-        let traffic = collector.collect(metrics.targets()).await;
-        page(metrics, collector.stuck_calls(), traffic)
-    })
-    .await
+    let answer = |path| {
+        let collector = &collector;
+        async move {
+            if path != "/metrics" {
+                return Answer::probe(None);
+            }
+            let traffic = collector.collect(metrics.targets()).await;
+            Answer::metrics(page(metrics, collector.stuck_calls(), traffic))
+        }
+    };
+    http::serve(address, &["/metrics", "/healthz"], answer).await
 }
 
 fn page(metrics: &Metrics, stuck_calls: Option<usize>, traffic: Option<Traffic>) -> String {

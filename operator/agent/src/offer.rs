@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ringway_api::device_policy::Allocation as Wish;
+use ringway_api::device_policy::{Allocation as Wish, Carrier as CarrierWish};
 use ringway_kernel::inventory::{Inventory, VdpaDevice, VdpaFamily};
 use ringway_kernel::vdpa::Handle;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 use ringway_node::pools::{
-    Allocation, Attach as Offered, Device, Pool as OfferedPool, Pools, State, Vdpa,
+    Allocation, Attach as Offered, Carrier, Device, Pool as OfferedPool, Pools, State, Vdpa,
 };
 
 use crate::cards;
@@ -52,8 +52,16 @@ pub fn pools(
             };
             let devices = pool.range.clone().filter_map(device).collect();
             let (name, allocation) = (pool.name.clone(), allocation(pool.allocation));
-            let limits = pool.limits.clone();
-            pools.push(OfferedPool { name, resource, attach, allocation, limits, devices });
+            let (limits, carrier) = (pool.limits.clone(), carrier(pool.carrier));
+            pools.push(OfferedPool {
+                name,
+                resource,
+                attach,
+                allocation,
+                limits,
+                carrier,
+                devices,
+            });
         }
     }
     let remaining: Vec<_> = last
@@ -80,6 +88,14 @@ fn allocation(wanted: Option<Wish>) -> Allocation {
     match wanted {
         Some(Wish::Pack) => Allocation::Pack,
         Some(Wish::Spread) | None => Allocation::Spread,
+    }
+}
+
+fn carrier(wanted: Option<CarrierWish>) -> Carrier {
+    match wanted {
+        Some(CarrierWish::Require) => Carrier::Require,
+        Some(CarrierWish::Report) => Carrier::Report,
+        Some(CarrierWish::Ignore) | None => Carrier::Ignore,
     }
 }
 

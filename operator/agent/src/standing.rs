@@ -97,6 +97,9 @@ fn usable_vdpa(device: Option<&VdpaDevice>, driver: Driver) -> Result<(), String
     if driver == Driver::VhostVdpa && device.char_device.is_none() {
         return Err("its vDPA device has no character device".to_owned());
     }
+    if driver == Driver::VirtioVdpa && device.virtio_unbound {
+        return Err("no driver has the virtio device of its vDPA device".to_owned());
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use ringway_api::conditions::Reason;
-use ringway_api::device_policy::{Allocation, Attach, COMMON, Ownership, VdpaSettings};
+use ringway_api::device_policy::{Allocation, Attach, COMMON, Carrier, Ownership, VdpaSettings};
 use ringway_api::node_devices::{Identity, NodeDevicesSpec, ParentSpec, PoolSpec};
 use ringway_kernel::devlink::EswitchMode;
 use ringway_kernel::features::Features;
@@ -96,6 +96,8 @@ pub struct Pool {
     pub limits: Limits,
     /// Which of its devices a container gets; nothing is the same as spread.
     pub allocation: Option<Allocation>,
+    /// What becomes of its devices while the uplink has no carrier; nothing is the same as ignore.
+    pub carrier: Option<Carrier>,
 }
 
 /// What a vDPA device shall be; what is `None` is left to the device.
@@ -352,6 +354,7 @@ fn check_pool(spec: &ParentSpec, pool: &PoolSpec) -> Result<Pool, Complaint> {
         limits: limits(pool.limits.as_ref())
             .map_err(|(value, error)| invalid("limits.vlans", &value, &error))?,
         allocation: pool.allocation,
+        carrier: pool.health.as_ref().and_then(|health| health.carrier),
     })
 }
 

@@ -226,6 +226,30 @@ pub struct Pool {
     /// as few as will do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Allocation>,
+    /// What a healthy device is, beside being there and bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// What a healthy device is, beside being there and bound.
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// What becomes of the devices of a card whose interface has no carrier; `Ignore` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<Carrier>,
+}
+
+/// What becomes of the devices of a card whose interface has no carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+pub enum Carrier {
+    /// Nothing: functions of a card reach each other without.
+    Ignore,
+    /// They stay healthy; it is told in log and metrics.
+    Report,
+    /// They are unhealthy while it lasts. Kubelet then refuses pods that were given one and have not
+    /// started, for good: even a short loss can cost some.
+    Require,
 }
 
 /// What networks may ask for of a pool's devices. Whoever may write a NetworkAttachmentDefinition can

@@ -6,7 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::device_policy::{
-    Allocation, Attach, Defaults, EswitchMode, Limits, Ownership, Range, Uplink, VdpaSettings,
+    Allocation, Attach, Defaults, EswitchMode, Health, Limits, Ownership, Range, Uplink,
+    VdpaSettings,
 };
 
 /// The annotation by which a node's agent is told to leave the node: nothing is carved any more, and
@@ -138,6 +139,9 @@ pub struct PoolSpec {
     /// Which of its free devices a container gets; `Spread` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Allocation>,
+    /// What a healthy device is, beside being there and bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl PoolSpec {

@@ -86,6 +86,7 @@ mod tests {
             defaults: None,
             limits: None,
             allocation: None,
+            health: None,
         };
         check(&DevicePolicySpec {
             node_selector: None,

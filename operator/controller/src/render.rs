@@ -284,6 +284,7 @@ fn entry(name: &str, claimant: &Claimant<'_>, status: Option<&ParentStatus>) -> 
         defaults: pool.defaults.clone(),
         limits: pool.limits.clone(),
         allocation: pool.allocation,
+        health: pool.health.clone(),
     };
     ParentSpec {
         name: name.to_owned(),

@@ -42,6 +42,9 @@ pub enum DeviceInfo {
 pub struct Pci {
     /// Address of the function.
     pub pci_address: String,
+    /// Path of `/dev/vhost-net`, where it is handed out with the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vhost_net: Option<String>,
     /// Names of its RDMA devices, with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rdma_device: Option<String>,
@@ -133,7 +136,13 @@ impl DeviceInfo {
 /// The file in which the device plugin tells about `id` as a device of `resource`, below the
 /// device-info directory. Multus looks for exactly this name.
 pub fn plugin_file(devinfo: &Path, resource: &Resource, id: &DeviceId) -> PathBuf {
-    devinfo.join("dp").join(format!("{}-{id}{PLUGIN_FILE_END}", resource.file_stem()))
+    devinfo.join("dp").join(file_name(&resource.file_stem(), id.as_str()))
+}
+
+/// The name of that file, of texts that need be no resource or id of ours: the first with its slash
+/// replaced ([`Resource::file_stem`]).
+pub fn file_name(resource: &str, id: &str) -> String {
+    format!("{resource}-{id}{PLUGIN_FILE_END}")
 }
 
 /// How every name that [`plugin_file`] makes ends.
@@ -175,6 +184,7 @@ mod tests {
         check(
             &DeviceInfo::pci(Pci {
                 pci_address: "0000:18:02.5".into(),
+                vhost_net: None,
                 rdma_device: None,
                 pf_pci_address: Some("0000:18:00.0".into()),
                 representor_device: None,

@@ -12,6 +12,7 @@ pub mod devinfo;
 pub mod limits;
 pub mod lock;
 pub mod paths;
+pub mod place;
 pub mod pools;
 pub mod program;
 pub mod resource;

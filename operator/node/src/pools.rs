@@ -9,7 +9,7 @@ use ringway_kernel::{Mac, pci, vdpa_bus};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::{DeviceId, Resource, atomic};
+use crate::{DeviceId, Resource, atomic, place};
 
 mod check;
 #[cfg(test)]
@@ -49,6 +49,9 @@ pub struct Pool {
     /// What networks may ask for beyond what devices are at rest. Absent is nothing.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
+    /// What becomes of its devices while the parent's interface has no carrier. Absent is ignore.
+    #[serde(default, skip_serializing_if = "Carrier::is_default")]
+    pub carrier: Carrier,
     /// The devices, in the order of their functions.
     pub devices: Vec<Device>,
 }
@@ -75,6 +78,26 @@ pub enum Allocation {
     Spread,
     /// Of as few parents as will do.
     Pack,
+}
+
+/// What becomes of devices while their parent's interface has no carrier.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Carrier {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// They can be had, and it is told.
+    Report,
+    /// They cannot be had.
+    Require,
+}
+
+impl Carrier {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Allocation {
@@ -175,7 +198,7 @@ pub enum Error {
         found: u32,
     },
     /// A value that does not fit the others.
-    #[error("check pools file: field {field} is {value}: {rule}")]
+    #[error("check pools file: field {field} is {value}: {rule}{}", on_line(*line))]
     Rule {
         /// Path of the field, such as `pools[0].devices[2].reason`.
         field: String,
@@ -183,7 +206,13 @@ pub enum Error {
         value: String,
         /// What it must be.
         rule: &'static str,
+        /// The line of the file, where it was read from one.
+        line: Option<usize>,
     },
+}
+
+fn on_line(line: Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
 }
 
 impl Pools {
@@ -211,7 +240,13 @@ impl Pools {
             return Err(Error::Version { found: version });
         }
         let pools: Self = deserialize(json)?;
-        check::check(&pools)?;
+        check::check(&pools).map_err(|error| match error {
+            Error::Rule { field, value, rule, .. } => {
+                let line = Some(place::line(json, &field));
+                Error::Rule { field, value, rule, line }
+            }
+            other => other,
+        })?;
         Ok(pools)
     }
 

@@ -48,6 +48,17 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Of what kind it is, as the metric names it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Grammar { .. } | Self::Twice { .. } => "invalid",
+            Self::Unknown { .. } => "unknown",
+            Self::Unusable { source, .. } => source.state(),
+        }
+    }
+}
+
 /// The ids of each container in `request`.
 ///
 /// # Errors

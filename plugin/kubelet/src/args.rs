@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ringway_kernel::Root;
 use ringway_node::Paths;
+use ringway_node::pools::Carrier;
 
 use crate::plugin::Config;
 use crate::source::Source;
@@ -21,8 +23,8 @@ use crate::supply::Delivery;
 /// A container that gets a vhost-vdpa device finds it as /dev/ringway/DEVICE-ID, by a CDI spec
 /// that this program keeps up to date; other devices are moved into the pod by the CNI binary.
 ///
-/// Needs: to read sysfs, /dev and pools.json; to write in kubelet's device-plugins directory, the
-/// CDI directory, the device-info directory and the lock directory. No capability, no API server.
+/// Needs: to read sysfs, /dev, pools.json and kubelet's pod-resources socket; to write in kubelet's
+/// device-plugins directory, the CDI directory, the device-info directory and the lock directory. No capability, no API server.
 /// It is equal to root all the same, since container runtimes run what CDI specs tell them to.
 #[derive(Debug, Parser)]
 #[command(version, name = "ringway-device-plugin")]
@@ -55,11 +57,22 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DOMAIN", default_value = "intel.com")]
     resource_prefix: String,
 
-    /// With --sriovdp-config: nodes get into containers by CDI, which containerd 1.7 and CRI-O 1.23 do
-    /// if told to, and later ones always; else kubelet is told them with each allocation. With
-    /// pools.json it is always by CDI.
+    /// With --sriovdp-config, the same as --cdi=always.
     #[arg(long, global = true)]
     use_cdi: bool,
+
+    /// Whether nodes get into containers by CDI, which containerd 1.7 and CRI-O 1.23 do if told to, and
+    /// later ones always. auto: with pools.json, and with --use-cdi. never: kubelet is told the nodes with
+    /// each allocation, and keeps that for as long as the pod lives, also when the machine's restart has
+    /// given their numbers to other devices; and nothing lifts the limit on locked memory.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Cdi::Auto, conflicts_with = "use_cdi")]
+    cdi: Cdi,
+
+    /// With --sriovdp-config: what becomes of functions while their PF's interface has no carrier.
+    /// Ignore: nothing. Report: it is told in log and metrics. Require: they are unhealthy, so that
+    /// kubelet refuses pods that were given one and have not started, for good.
+    #[arg(long, global = true, value_enum, value_name = "WHAT", default_value_t = CarrierArg::Ignore)]
+    carrier: CarrierArg,
 
     /// Where container runtimes look for CDI specs (containerd: cdi_spec_dirs). One file
     /// ringway.dev-RESOURCE.json per resource with device nodes.
@@ -100,9 +113,21 @@ pub struct Args {
     #[arg(long)]
     until_replaced: bool,
 
-    /// Seconds between looks at sysfs, which tells nobody when a driver is unbound.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    /// Seconds between looks at sysfs. 0: a look when something changes, and every 5 seconds only
+    /// where nothing tells of a change: for carriers that count, nodes of uio and RDMA, with
+    /// --sriovdp-config, and while something is wrong.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     health_interval: Duration,
+
+    /// Where to answer Prometheus's scrapes by HTTP, at /metrics (docs/metrics.md), such as
+    /// 127.0.0.1:9810; nowhere if absent. There is no authentication.
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_address: Option<SocketAddr>,
+
+    /// A Unix socket on which /livez, /readyz and /metrics are answered by HTTP; `probe` asks there. It
+    /// is ready once kubelet knows all that is offered.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub status_socket: Option<PathBuf>,
 
     /// How to log to standard error. What is logged: RUST_LOG, such as
     /// `info,ringway_device_plugin=debug`.
@@ -116,6 +141,13 @@ pub enum Verb {
     /// Write CDI specs and device-info once, for what pools.json offers now, and end. For the start
     /// of the machine, before kubelet starts containers that were given devices before.
     Publish,
+    /// Ask the plugin that serves how it is, on its --status-socket, and end: with status 0 if it is
+    /// well, else with 1 and the reason on standard error.
+    Probe {
+        /// What to ask.
+        #[arg(value_enum)]
+        question: Question,
+    },
     /// Say what would be advertised and why other devices would not, and end.
     ///
     /// Changes nothing, needs no kubelet, and may run beside a plugin that serves. Ends with status 0
@@ -133,6 +165,57 @@ pub enum Verb {
         #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
         output: Output,
     },
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Question {
+    /// Whether it is stuck.
+    Live,
+    /// Whether kubelet knows all that it offers.
+    Ready,
+}
+
+impl Question {
+    /// The page that answers it.
+    pub fn page(self) -> &'static str {
+        match self {
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+        }
+    }
+}
+
+/// Whether nodes get into containers by CDI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Cdi {
+    /// As the source of what to offer has it.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+/// What becomes of functions while their PF's interface has no carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CarrierArg {
+    /// Nothing.
+    Ignore,
+    /// It is told.
+    Report,
+    /// They are unhealthy.
+    Require,
+}
+
+impl From<CarrierArg> for Carrier {
+    fn from(arg: CarrierArg) -> Self {
+        match arg {
+            CarrierArg::Ignore => Self::Ignore,
+            CarrierArg::Report => Self::Report,
+            CarrierArg::Require => Self::Require,
+        }
+    }
 }
 
 /// How `check` answers.
@@ -158,24 +241,35 @@ impl Args {
     pub fn config(self) -> Config {
         let checked = match self.verb {
             Some(Verb::Check { config, .. }) => config,
-            Some(Verb::Publish) | None => None,
+            Some(Verb::Publish | Verb::Probe { .. }) | None => None,
         };
         let delivery = if self.use_cdi { Delivery::Cdi } else { Delivery::Nodes };
         let source = match checked.or(self.sriovdp_config) {
-            Some(file) => Source::Sriovdp { file, prefix: self.resource_prefix, delivery },
+            Some(file) => {
+                let (prefix, carrier) = (self.resource_prefix, self.carrier.into());
+                Source::Sriovdp { file, prefix, delivery, carrier }
+            }
             None => Source::Pools(self.pools),
         };
         Config {
             plugins_dir: self.kubelet_dir.join("device-plugins"),
             source,
+            delivery: match self.cdi {
+                Cdi::Auto => None,
+                Cdi::Always => Some(Delivery::Cdi),
+                Cdi::Never => Some(Delivery::Nodes),
+            },
             cdi_dir: self.cdi_dir,
             devinfo_dir: self.devinfo_dir,
+            pod_resources: self.kubelet_dir.join("pod-resources/kubelet.sock"),
             lock_dir: self.lock_dir,
             root: Root::default().with_sys(self.sys).with_dev(self.dev),
             hook: self.hook,
             instance: self.instance.unwrap_or_else(default_instance),
             until_replaced: self.until_replaced,
-            health_interval: self.health_interval,
+            metrics_address: self.metrics_address,
+            status_socket: self.status_socket,
+            health_interval: Some(self.health_interval).filter(|interval| !interval.is_zero()),
         }
     }
 }
@@ -188,8 +282,9 @@ fn default_instance() -> String {
 
 fn instance(text: &str) -> Result<String, String> {
     let fits = (1..=40).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    if fits { Ok(text.to_owned()) } else { Err("1 to 40 of letters, digits and `._-`".to_owned()) }
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b));
+    // a hyphen ends the resource before it in a socket's name
+    if fits { Ok(text.to_owned()) } else { Err("1 to 40 of letters, digits and `._`".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -197,9 +292,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|interval| {
-            (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(interval)
+            interval.is_zero()
+                || (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(interval)
         })
-        .ok_or_else(|| "between 0.01 and 3600 seconds".to_owned())
+        .ok_or_else(|| "0, or between 0.01 and 3600 seconds".to_owned())
 }
 
 #[cfg(test)]
@@ -239,6 +335,7 @@ mod tests {
             file: "/c".into(),
             prefix: prefix.to_owned(),
             delivery,
+            carrier: Carrier::Ignore,
         };
         let plain = other("intel.com", Delivery::Nodes);
         assert_eq!(source(&["--sriovdp-config", "/c"]), plain);
@@ -253,11 +350,21 @@ mod tests {
     }
 
     #[test]
+    fn who_starts_it_says_whether_nodes_come_by_cdi() {
+        let delivery = |args: &[&str]| parse(args).unwrap().config().delivery;
+        assert_eq!(delivery(&[]), None);
+        assert_eq!(delivery(&["--cdi", "always"]), Some(Delivery::Cdi));
+        assert_eq!(delivery(&["--cdi", "never"]), Some(Delivery::Nodes));
+        assert!(parse(&["--cdi", "never", "--use-cdi"]).is_err());
+    }
+
+    #[test]
     fn odd_values_are_refused() {
         for args in [
             ["--instance", "a/b"],
+            ["--instance", "a-b"],
             ["--instance", ""],
-            ["--health-interval", "0"],
+            ["--health-interval", "0.001"],
             ["--health-interval", "-1"],
             ["--health-interval", "soon"],
             ["--log-format", "xml"],

@@ -46,7 +46,7 @@ pub struct Device {
     pub numa_node: Option<u32>,
     /// Whether kubelet may hand it out.
     pub healthy: bool,
-    /// Why not.
+    /// Why not, or what is to be told of it all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The host's nodes that go into a container.
@@ -73,7 +73,7 @@ fn device(item: &Item) -> Device {
         by: by(item.entry.way),
         numa_node: item.entry.device.numa_node,
         healthy: item.unusable.is_none(),
-        reason: item.unusable.as_ref().map(ToString::to_string),
+        reason: item.unusable.as_ref().or(item.remark.as_ref()).map(ToString::to_string),
         nodes: item.nodes.iter().map(|node| format!("/dev/{node}")).collect(),
     }
 }
@@ -118,7 +118,11 @@ impl Report {
         for Resource { resource, devices } in &self.resources {
             rows.extend(devices.iter().map(|device| {
                 let numa = device.numa_node.map_or("-".to_owned(), |node| node.to_string());
-                let health = device.reason.clone().unwrap_or_else(|| "healthy".to_owned());
+                let health = match (&device.reason, device.healthy) {
+                    (None, _) => "healthy".to_owned(),
+                    (Some(remark), true) => format!("healthy; {remark}"),
+                    (Some(reason), false) => reason.clone(),
+                };
                 [resource.clone(), device.id.clone(), device.by.to_owned(), numa, health]
             }));
         }
@@ -188,10 +192,15 @@ NOT ADVERTISED  WHY
         let item = &mut offers.get_mut(&resource(VHOST)).unwrap().items[0];
         item.unusable = Some(Unusable::Draining("mtu changes".to_owned()));
         item.entry.device.numa_node = None;
+        let parent = "0000:01:00.0".parse().unwrap();
+        let remark = Some(Unusable::Carrier { parent, seen: true });
+        offers.get_mut(&resource(VHOST)).unwrap().items[1].remark = remark;
         let sick = report(&Told::default(), &offers);
         assert!(!sick.is_fine());
         let line =
             "ringway.dev/vm-rings   0000:01:00.1  vhost-vdpa   -     draining: mtu changes\n";
+        assert!(sick.table().contains(line), "{}", sick.table());
+        let line = "0000:01:00.2  vhost-vdpa   0     healthy; parent 0000:01:00.0 has no carrier\n";
         assert!(sick.table().contains(line), "{}", sick.table());
     }
 

@@ -25,6 +25,16 @@ impl Complaints {
         }
     }
 
+    /// Whether there is a problem with a topic.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        self.said.contains_key(topic)
+    }
+
+    /// Whether there is any problem.
+    pub(crate) fn any(&self) -> bool {
+        !self.said.is_empty()
+    }
+
     /// There is no such topic any more.
     pub(crate) fn forget(&mut self, topic: &str) {
         self.said.remove(topic);

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use ringway_node::Resource;
 use ringway_proto::kubelet::deviceplugin as dp;
@@ -16,9 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
+use crate::due::{Registered, Watched};
 use crate::offer::Offer;
 use crate::plugin::Config;
 use crate::service::Service;
+use crate::shared::Shared;
+use crate::streams::Streams;
 
 /// `sun_path` holds 108 bytes with the final NUL (include/uapi/linux/un.h).
 const MAX_SOCKET_PATH: usize = 107;
@@ -75,8 +77,10 @@ pub struct Endpoint {
     identity: Option<Identity>,
     list: watch::Sender<Vec<dp::Device>>,
     offer: watch::Sender<Offer>,
-    /// When kubelet was last told of it, and which kubelet.
-    pub registered: Option<(Identity, Instant)>,
+    /// Who watches its list.
+    pub streams: Arc<Streams>,
+    /// The last time that kubelet was told of it.
+    pub registered: Option<Registered>,
     task: Option<JoinHandle<()>>,
     _stop: oneshot::Sender<()>,
 }
@@ -84,6 +88,13 @@ pub struct Endpoint {
 /// The file name of a resource's socket.
 pub fn socket_name(resource: &Resource, instance: &str) -> String {
     format!("{}{instance}.sock", socket_prefix(resource))
+}
+
+/// The instance whose socket of `resource` has this name. A resource's name may begin with that of
+/// another one and a hyphen, which no instance's has.
+fn instance_of<'a>(name: &'a str, resource: &Resource) -> Option<&'a str> {
+    let instance = name.strip_prefix(&socket_prefix(resource))?.strip_suffix(".sock")?;
+    (!instance.is_empty() && !instance.contains('-')).then_some(instance)
 }
 
 fn socket_prefix(resource: &Resource) -> String {
@@ -98,7 +109,8 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`Error::PathTooLong`] and [`Error::Socket`].
-    pub fn start(config: &Arc<Config>, resource: &Resource, offer: &Offer) -> Result<Self, Error> {
+    pub fn start(shared: &Arc<Shared>, resource: &Resource, offer: &Offer) -> Result<Self, Error> {
+        let config = &shared.config;
         let path = config.plugins_dir.join(socket_name(resource, &config.instance));
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(Error::PathTooLong { resource: resource.clone(), path });
@@ -112,9 +124,11 @@ impl Endpoint {
         let identity = identity(&path);
         let (list, lists) = watch::channel(offer.list());
         let (offer, offers) = watch::channel(offer.clone());
+        let streams = Arc::<Streams>::default();
         let service = Service {
             resource: resource.clone(),
-            config: config.clone(),
+            shared: shared.clone(),
+            streams: streams.clone(),
             list: lists,
             offer: offers,
         };
@@ -132,7 +146,9 @@ impl Endpoint {
                 tracing::error!(resource = %name, error = crate::error::chain(&e), "server ended");
             }
         });
-        Ok(Self { path, identity, list, offer, registered: None, task: Some(task), _stop: stop })
+        let registered = None;
+        let task = Some(task);
+        Ok(Self { path, identity, list, offer, streams, registered, task, _stop: stop })
     }
 
     /// Sends the list of `offer` to whoever watches, if it is different.
@@ -164,9 +180,18 @@ impl Endpoint {
         self.task.take()
     }
 
-    /// How many watch the list. The service itself holds one receiver.
-    pub fn watchers(&self) -> usize {
-        self.list.receiver_count().saturating_sub(1)
+    /// What its streams are now.
+    pub fn watched(&self) -> Watched {
+        let (open, opened) = (self.streams.count(), self.streams.opened());
+        Watched { open, opened, last_lived: self.streams.last_lived() }
+    }
+
+    /// Whether an instance that came after this one serves the resource: kubelet then has let go of
+    /// this one on purpose. Of two that serve, the one whose socket is newer counts, so that exactly
+    /// one of them does what kubelet has to be told.
+    pub async fn has_successor(&self, config: &Config, resource: &Resource) -> bool {
+        let own = self.identity.map(|own| (own.changed, config.instance.clone()));
+        others(config, resource).await.into_iter().any(|other| Some(other) > own)
     }
 }
 
@@ -191,28 +216,30 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 /// Removes sockets of `resource` that instances which were killed have left. Kubelet does so only
 /// at its own start, and each of our instances has another name.
 pub async fn remove_dead(config: &Config, resource: &Resource) {
-    another_serves(config, resource).await;
+    others(config, resource).await;
 }
 
-/// Whether another running instance serves `resource`, as during a rolling update. Sockets that
-/// nobody listens on any more are removed on the way.
-pub async fn another_serves(config: &Config, resource: &Resource) -> bool {
-    let (prefix, own) = (socket_prefix(resource), format!("-{}.sock", config.instance));
-    let Ok(entries) = std::fs::read_dir(&config.plugins_dir) else { return false };
-    let mut found = false;
+/// The other running instances that serve `resource`, as during a rolling update: since when, and
+/// their names. Sockets that nobody listens on any more are removed on the way.
+async fn others(config: &Config, resource: &Resource) -> Vec<((i64, i64), String)> {
+    let Ok(entries) = std::fs::read_dir(&config.plugins_dir) else { return Vec::new() };
+    let mut found = Vec::new();
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if !name.starts_with(&prefix) || !name.ends_with(".sock") || name.ends_with(&own) {
+        let instance = name.to_str().and_then(|name| instance_of(name, resource));
+        let Some(instance) = instance.filter(|instance| *instance != config.instance) else {
             continue;
-        }
+        };
         // Does not block: a process that hangs with a full queue of connections is EAGAIN.
         match UnixStream::connect(entry.path()).await {
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 let _ = std::fs::remove_file(entry.path());
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Ok(_) | Err(_) => found = true,
+            Ok(_) | Err(_) => {
+                let since = identity(&entry.path()).map(|other| other.changed);
+                found.extend(since.map(|since| (since, instance.to_owned())));
+            }
         }
     }
     found

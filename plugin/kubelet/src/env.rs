@@ -84,7 +84,7 @@ fn is_group(node: &str) -> bool {
 mod tests {
     use super::*;
     use crate::supply::{Entry, NodePaths, With};
-    use ringway_node::pools::Attach;
+    use ringway_node::pools::{Attach, Carrier};
 
     fn check(resource: &str, attach: Attach, ids: &[&str], expected: &[(&str, &str)]) {
         let item = |id: &&str| {
@@ -92,8 +92,8 @@ mod tests {
             let device = serde_json::from_value(device).unwrap();
             let nodes = ["vfio/vfio", "vfio/12", "vfio/devices/vfio3"].map(str::to_owned).into();
             let (way, paths, with) = (attach.into(), NodePaths::Stable, With::default());
-            let entry = Entry { device, way, paths, with };
-            Item { entry, nodes, rdma_devices: Vec::new(), unusable: None }
+            let entry = Entry { device, way, carrier: Carrier::Ignore, paths, with };
+            Item { nodes, ..Item::of(entry) }
         };
         let items: Vec<Item> = ids.iter().map(item).collect();
         let items: Vec<&Item> = items.iter().collect();
@@ -154,10 +154,15 @@ mod tests {
         let device = json!({"id": "a", "parent": "p", "index": 0, "state": "ready"});
         let device: ringway_node::pools::Device = serde_json::from_value(device).unwrap();
         let item = |way, nodes: &[&str], with: With| Item {
-            entry: Entry { device: device.clone(), way, paths: NodePaths::Host, with },
             nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
             rdma_devices: vec!["mlx5_3".to_owned(), "mlx5_4".to_owned()],
-            unusable: None,
+            ..Item::of(Entry {
+                device: device.clone(),
+                way,
+                carrier: Carrier::Ignore,
+                paths: NodePaths::Host,
+                with,
+            })
         };
         let extra = Some([("k".to_owned(), "v".to_owned())].into());
         for (item, expected) in [

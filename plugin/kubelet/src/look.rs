@@ -8,6 +8,10 @@ use ringway_kernel::{Error, Root, pci, userspace, vdpa_bus, vfio};
 
 use crate::supply::{Entry, Way};
 
+mod parent;
+
+pub use parent::Uplink;
+
 /// The kernel's state of one device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sighting {
@@ -15,6 +19,8 @@ pub struct Sighting {
     pub function: Option<Presence>,
     /// The vDPA device; `None` where the device has none in `pools.json`.
     pub vdpa: Option<Presence>,
+    /// Whether virtio_vdpa made a virtio device of it that no driver has.
+    pub virtio_unbound: bool,
     /// The nodes that its user opens: the one that vhost_vdpa made, or those of vfio-pci or of a UIO
     /// driver.
     pub nodes: Vec<Node>,
@@ -22,6 +28,12 @@ pub struct Sighting {
     pub also: Vec<Node>,
     /// Its RDMA devices, where they are handed out with it.
     pub rdma_devices: Vec<String>,
+    /// Another function of its IOMMU group that a driver of the kernel has, and that driver.
+    pub group_shared: Option<(pci::Address, String)>,
+    /// Its parent's interface, as far as it matters.
+    pub uplink: Option<Uplink>,
+    /// The interface that stands for it while its parent's eswitch is in switchdev mode.
+    pub representor: Option<String>,
 }
 
 /// Whether a bus has a device, and what drives it.
@@ -70,8 +82,20 @@ pub fn look(root: &Root, entry: &Entry) -> Result<Sighting, Error> {
             Some(presence(vdpa_bus::driver(root, &vdpa.name)?))
         }
     };
+    let virtio_unbound = match (entry.way, &device.vdpa, &vdpa) {
+        (Way::VirtioVdpa, Some(named), Some(Presence::Bound(_))) => {
+            vdpa_bus::virtio_unbound(root, &named.name)?
+        }
+        _ => false,
+    };
     let (also, rdma_devices) = also(root, entry)?;
-    Ok(Sighting { function, vdpa, nodes, also, rdma_devices })
+    let group_shared = match (entry.way, device.pci_address) {
+        (Way::Vfio, Some(address)) => group_shared(root, address)?,
+        _ => None,
+    };
+    let (uplink, representor) = parent::look(root, entry)?;
+    let seen = Sighting { function, vdpa, virtio_unbound, nodes, ..Sighting::default() };
+    Ok(Sighting { also, rdma_devices, group_shared, uplink, representor, ..seen })
 }
 
 fn also(root: &Root, entry: &Entry) -> Result<(Vec<Node>, Vec<String>), Error> {
@@ -84,6 +108,23 @@ fn also(root: &Root, entry: &Entry) -> Result<(Vec<Node>, Vec<String>), Error> {
         found.extend(userspace::vhost_net(root));
     }
     Ok((found.iter().map(|n| node(root, n)).collect(), rdma_devices))
+}
+
+/// Who has one function of a group by vfio has all, and vfio gives nobody a group of which a driver of
+/// the kernel has one (`vfio_group_viable`; `iommu_group_claim_dma_owner`, drivers/iommu/iommu.c).
+fn group_shared(
+    root: &Root,
+    address: pci::Address,
+) -> Result<Option<(pci::Address, String)>, Error> {
+    for other in pci::iommu_sharers(root, address)? {
+        let driver = pci::driver(root, other)?;
+        // the two that leave DMA to user space
+        let harmless = |driver: &String| driver.contains("vfio") || driver == "pci-stub";
+        if let Some(driver) = driver.filter(|driver| !harmless(driver)) {
+            return Ok(Some((other, driver)));
+        }
+    }
+    Ok(None)
 }
 
 fn presence(driver: Option<String>) -> Presence {
@@ -111,7 +152,7 @@ mod tests {
     use super::*;
     use crate::supply::{NodePaths, With};
     use ringway_kernel::testing::Tree;
-    use ringway_node::pools::Device;
+    use ringway_node::pools::{Carrier, Device};
     use serde_json::json;
 
     const ADDRESS: &str = "0000:01:00.1";
@@ -141,11 +182,11 @@ mod tests {
 
     fn entry(device: Device) -> Entry {
         let (way, paths) = (Way::VhostVdpa, NodePaths::Stable);
-        Entry { device, way, paths, with: With::default() }
+        Entry { device, way, carrier: Carrier::Ignore, paths, with: With::default() }
     }
 
     fn seen(function: Option<Presence>, vdpa: Option<Presence>, nodes: Vec<Node>) -> Sighting {
-        Sighting { function, vdpa, nodes, also: Vec::new(), rdma_devices: Vec::new() }
+        Sighting { function, vdpa, nodes, ..Sighting::default() }
     }
 
     fn bound(driver: &str) -> Option<Presence> {
@@ -181,6 +222,25 @@ mod tests {
             absent("vfio/devices/vfio3"),
         ];
         assert_eq!(sighting, seen(bound("vfio-pci"), None, nodes));
+    }
+
+    #[test]
+    fn a_group_that_a_driver_of_the_kernel_shares_is_told() {
+        let tree = |other: &str| {
+            Tree::new(&format!(
+                "0000:01:00.1 vfio-pci iommu=12 vfio=0\n0000:01:00.2 {other} iommu=12"
+            ))
+        };
+        let mut entry = entry(device());
+        (entry.way, entry.device.vdpa) = (Way::Vfio, None);
+        let shared = |entry: &Entry, other| look(&tree(other).root(), entry).unwrap().group_shared;
+        let igbvf = Some(("0000:01:00.2".parse().unwrap(), "igbvf".to_owned()));
+        assert_eq!(shared(&entry, "igbvf"), igbvf);
+        assert_eq!(shared(&entry, "igbvf class=0x060400"), None, "a bridge");
+        assert_eq!(shared(&entry, "vfio-pci"), None);
+        assert_eq!(shared(&entry, ""), None);
+        entry.way = Way::Netdev;
+        assert_eq!(shared(&entry, "igbvf"), None, "no user of vfio");
     }
 
     #[test]
@@ -224,6 +284,17 @@ mod tests {
         assert_eq!(look(&tree.root(), &entry(device())).unwrap().nodes, absent);
         tree.write("dev/vhost-vdpa-3", "a file");
         assert_eq!(look(&tree.root(), &entry(device())).unwrap().nodes, absent);
+    }
+
+    #[test]
+    fn a_virtio_device_without_a_driver_has_no_interface() {
+        let tree = Tree::new("0000:01:00.1 vp-vdpa vdpa=vdpa:0000:01:00.1 virtio=3");
+        let mut entry = entry(device());
+        entry.way = Way::VirtioVdpa;
+        assert!(!look(&tree.root(), &entry).unwrap().virtio_unbound);
+        let driver = tree.path("sys/devices/pci0000:00/0000:01:00.1/virtio3/driver");
+        std::fs::remove_file(driver).unwrap();
+        assert!(look(&tree.root(), &entry).unwrap().virtio_unbound);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::Parser;
 use ringway_device_plugin::args::{Args, LogFormat, Output, Verb};
 use ringway_device_plugin::offer::Offers;
 use ringway_device_plugin::source::{self, Source};
-use ringway_device_plugin::{check, plugin, publish, sriovdp};
+use ringway_device_plugin::{check, plugin, probe, publish, sriovdp};
 use ringway_node::pools;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -22,6 +22,11 @@ fn main() -> anyhow::Result<ExitCode> {
     match args.verb.clone() {
         Some(Verb::Publish) => publish_once(&args.config()).map(|()| ExitCode::SUCCESS),
         Some(Verb::Check { output, .. }) => check(&args.config(), output),
+        Some(Verb::Probe { question }) => {
+            let socket = args.status_socket.context("probe: --status-socket is missing")?;
+            probe::ask(&socket, question.page())?;
+            Ok(ExitCode::SUCCESS)
+        }
         None => serve(args.config()).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -53,10 +58,12 @@ fn publish_once(config: &plugin::Config) -> anyhow::Result<()> {
         }
         observed => observed.context("see what is offered")?,
     };
-    let ours = config.source.ours([&offers]);
-    publish::specs(&config.cdi_dir, &offers, config.hook.as_deref(), &ours)
+    let ours = config.source.ours(&offers.keys().cloned().collect());
+    let specs = publish::specs(&config.cdi_dir, &offers, config.hook.as_deref(), &ours)
         .context("write CDI specs")?;
-    publish::infos(&config.devinfo_dir, &offers, &ours).context("write device-info")?;
+    let infos = publish::infos(&config.devinfo_dir, &offers, &ours).context("write device-info")?;
+    // before kubelet starts no container runs that could need them
+    specs.and(infos).remove(|_| false).context("remove what nothing stands behind")?;
     tracing::info!(resources = offers.len(), "published");
     Ok(())
 }

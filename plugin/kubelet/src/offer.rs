@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ringway_kernel::vdpa_bus::Driver;
-use ringway_kernel::vfio;
-use ringway_node::pools::{Allocation, Device, State};
+use ringway_kernel::{pci, vfio};
+use ringway_node::pools::{Allocation, Carrier, Device, State};
 use ringway_node::{DeviceId, Resource};
 use ringway_proto::kubelet::deviceplugin as dp;
 
@@ -35,8 +35,12 @@ pub struct Item {
     pub nodes: Vec<String>,
     /// Its RDMA devices, where they are handed out with it.
     pub rdma_devices: Vec<String>,
+    /// The interface that stands for it in the card's eswitch.
+    pub representor: Option<String>,
     /// Why it cannot be handed out.
     pub unusable: Option<Unusable>,
+    /// What is told of it though it can be.
+    pub remark: Option<Unusable>,
 }
 
 /// Why a device cannot be handed out.
@@ -70,6 +74,24 @@ pub enum Unusable {
         /// The node's name, or `of` and the device where sysfs names none.
         name: String,
     },
+    /// Another function of its IOMMU group has a driver of the kernel.
+    #[error("{what} shares its iommu group with {other}, which is bound to {driver}")]
+    Group {
+        /// The device.
+        what: String,
+        /// The other function.
+        other: pci::Address,
+        /// Its driver.
+        driver: String,
+    },
+    /// Its parent's interface has no carrier.
+    #[error("parent {parent} {}", match seen { true => "has no carrier", false => "shows no interface" })]
+    Carrier {
+        /// The parent.
+        parent: pci::Address,
+        /// Whether there is an interface to ask.
+        seen: bool,
+    },
     /// This version finds functions by their PCI address alone.
     #[error("{what} has no pci address")]
     NoAddress {
@@ -79,6 +101,36 @@ pub enum Unusable {
     /// The kernel's answer was not understood.
     #[error("{0}")]
     Look(String),
+}
+
+/// The states that metrics count devices by.
+pub const STATES: &[&str] = &[
+    "healthy",
+    "reported",
+    "draining",
+    "failed",
+    "missing",
+    "unbound",
+    "shared_group",
+    "no_node",
+    "no_carrier",
+    "unknown",
+];
+
+impl Unusable {
+    /// In what state a device is that cannot be handed out for it, as metrics name it.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Draining(_) => "draining",
+            Self::Failed(_) => "failed",
+            Self::Missing { .. } => "missing",
+            Self::Driver { .. } => "unbound",
+            Self::Group { .. } => "shared_group",
+            Self::NoNode { .. } => "no_node",
+            Self::Carrier { .. } => "no_carrier",
+            Self::NoAddress { .. } | Self::Look(_) => "unknown",
+        }
+    }
 }
 
 /// What is offered of `supplies`, given how the kernel sees each device.
@@ -104,15 +156,28 @@ fn item(entry: &Entry, sighting: Result<Sighting, String>) -> Item {
         Node::There(name) => Some(name.clone()),
         Node::Absent(_) => None,
     };
-    let (mut nodes, mut rdma_devices) = (Vec::new(), Vec::new());
+    let (mut nodes, mut rdma_devices, mut representor) = (Vec::new(), Vec::new(), None);
+    let mut no_carrier = None;
     if let Ok(seen) = &sighting {
+        representor.clone_from(&seen.representor);
+        no_carrier = without_carrier(seen);
         let opened = matches!(entry.way, Way::Vfio | Way::Uio | Way::VhostVdpa);
         let own = if opened { &seen.nodes[..] } else { &[] };
         nodes.extend(own.iter().chain(&seen.also).filter_map(there));
         rdma_devices.clone_from(&seen.rdma_devices);
     }
-    let unusable = usable(entry.way, &entry.device, sighting).err();
-    Item { entry: entry.clone(), nodes, rdma_devices, unusable }
+    let broken = usable(entry.way, &entry.device, sighting).err();
+    let (unusable, remark) = match entry.carrier {
+        Carrier::Require => (broken.or(no_carrier), None),
+        Carrier::Report => (broken, no_carrier),
+        Carrier::Ignore => (broken, None),
+    };
+    Item { nodes, rdma_devices, representor, unusable, remark, ..Item::of(entry.clone()) }
+}
+
+fn without_carrier(seen: &Sighting) -> Option<Unusable> {
+    let uplink = seen.uplink.as_ref().filter(|uplink| uplink.carrier != Some(true))?;
+    Some(Unusable::Carrier { parent: uplink.parent, seen: uplink.carrier.is_some() })
 }
 
 fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Result<(), Unusable> {
@@ -130,6 +195,9 @@ fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Resu
     match way {
         Way::Vfio => {
             has_driver(&sighting.function, function(), vfio::DRIVER)?;
+            if let Some((other, driver)) = sighting.group_shared {
+                return Err(Unusable::Group { what: function(), other, driver });
+            }
             has_nodes(sighting.nodes, function())
         }
         Way::Uio => {
@@ -140,7 +208,11 @@ fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Resu
         // The function's driver made the vDPA device: whichever it is, it is the right one.
         Way::VirtioVdpa => {
             is_there(&sighting.function, function())?;
-            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VirtioVdpa.name())
+            has_driver(&sighting.vdpa, vdpa_name(device), Driver::VirtioVdpa.name())?;
+            match sighting.virtio_unbound {
+                true => no_driver(format!("virtio device of {}", vdpa_name(device)), "virtio_net"),
+                false => Ok(()),
+            }
         }
         Way::VhostVdpa => {
             is_there(&sighting.function, function())?;
@@ -232,6 +304,12 @@ impl Offer {
 }
 
 impl Item {
+    /// The device of `entry`, of which nothing is known yet.
+    pub fn of(entry: Entry) -> Self {
+        let (nodes, rdma_devices) = (Vec::new(), Vec::new());
+        Self { entry, nodes, rdma_devices, representor: None, unusable: None, remark: None }
+    }
+
     /// What kubelet calls it.
     pub fn id(&self) -> &DeviceId {
         &self.entry.device.id
@@ -258,6 +336,15 @@ impl Item {
                 Some(self.container_path(node))
             }
         }
+    }
+
+    /// Whether the kernel's events tell of all that can become of it. They do not of a carrier, outside
+    /// of the interface's own network namespace, nor of nodes that are not of vfio or vDPA; and a node
+    /// that is missing comes without one.
+    pub fn is_told_by_events(&self) -> bool {
+        let told = !matches!(self.entry.way, Way::Uio) && self.entry.carrier == Carrier::Ignore;
+        let waits = matches!(self.unusable, Some(Unusable::NoNode { .. } | Unusable::Look(_)));
+        told && !waits && !self.entry.with.rdma && !self.entry.with.vhost_net
     }
 
     fn advertised(&self) -> dp::Device {
@@ -292,6 +379,8 @@ pub struct Change<'a> {
 pub enum Became<'a> {
     /// It can be handed out.
     Healthy,
+    /// It can, and there is something to tell of it.
+    Remarkable(&'a Unusable),
     /// It cannot.
     Unhealthy(&'a Unusable),
     /// It is no longer in `pools.json`, or in another resource.
@@ -302,24 +391,30 @@ pub enum Became<'a> {
 pub fn changes<'a>(old: &'a Offers, new: &'a Offers) -> Vec<Change<'a>> {
     let (before, after) = (flat(old), flat(new));
     let mut changes = Vec::new();
-    for (&(resource, id), &unusable) in &after {
-        if before.get(&(resource, id)) != Some(&unusable) {
-            let now = unusable.map_or(Became::Healthy, Became::Unhealthy);
-            changes.push(Change { resource, id, now });
+    for (&(resource, id), item) in &after {
+        let told = |item: &Item| (item.unusable.clone(), item.remark.clone());
+        if before.get(&(resource, id)).map(|item| told(item)) == Some(told(item)) {
+            continue;
         }
+        let now = match (&item.unusable, &item.remark) {
+            (Some(why), _) => Became::Unhealthy(why),
+            (None, Some(remark)) => Became::Remarkable(remark),
+            (None, None) => Became::Healthy,
+        };
+        changes.push(Change { resource, id, now });
     }
     let gone = before.keys().filter(|key| !after.contains_key(*key));
     changes.extend(gone.map(|&(resource, id)| Change { resource, id, now: Became::Gone }));
     changes
 }
 
-type Flat<'a> = BTreeMap<(&'a Resource, &'a DeviceId), Option<&'a Unusable>>;
+type Flat<'a> = BTreeMap<(&'a Resource, &'a DeviceId), &'a Item>;
 
 fn flat(offers: &Offers) -> Flat<'_> {
     offers
         .iter()
         .flat_map(|(resource, offer)| {
-            offer.items.iter().map(move |item| ((resource, item.id()), item.unusable.as_ref()))
+            offer.items.iter().map(move |item| ((resource, item.id()), item))
         })
         .collect()
 }

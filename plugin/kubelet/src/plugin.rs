@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,18 +11,32 @@ use ringway_kernel::Root;
 use ringway_node::Resource;
 
 use crate::complaints::Complaints;
-use crate::endpoint::{self, Endpoint, Identity, identity};
+use crate::due::{self, Due, Registered, due};
+use crate::endpoint::{self, Endpoint, identity};
 use crate::error::chain;
+use crate::holders;
 use crate::look::look;
-use crate::offer::{self, Became, Offers};
-use crate::publish;
+use crate::metrics;
+use crate::offer::{self, Became, Item, Offers};
+use crate::publish::{self, Orphans};
 use crate::register::register;
+use crate::shared::Shared;
 use crate::source::{self, Source};
-use crate::supply::Supply;
+use crate::supply::{Delivery, Supply};
 use crate::watch::Watcher;
 
 /// Longer than an allocation waits for a lock, shorter than any grace period of a pod.
 const LEAVE_WITHIN: Duration = Duration::from_secs(4);
+
+/// Between two looks, however much happens.
+const SHORTEST_REST: Duration = Duration::from_millis(20);
+
+/// Between two looks where nothing tells of a change.
+const POLLED: Duration = Duration::from_secs(5);
+
+/// Between two looks whether an instance that took our place is still there: one that was killed
+/// tells nobody.
+const SUCCESSOR_LOOK: Duration = Duration::from_millis(500);
 
 /// How the plugin runs.
 #[derive(Debug)]
@@ -30,10 +45,14 @@ pub struct Config {
     pub plugins_dir: PathBuf,
     /// Where it is written down what to offer.
     pub source: Source,
+    /// How nodes get into a container, whatever the source says.
+    pub delivery: Option<Delivery>,
     /// Directory of CDI specs.
     pub cdi_dir: PathBuf,
     /// Directory of device-info, with `dp` below.
     pub devinfo_dir: PathBuf,
+    /// The socket on which kubelet tells who holds which device.
+    pub pod_resources: PathBuf,
     /// Directory of device locks.
     pub lock_dir: PathBuf,
     /// The kernel's trees.
@@ -44,8 +63,12 @@ pub struct Config {
     pub instance: String,
     /// Whether to end once another instance serves all that this one does.
     pub until_replaced: bool,
-    /// Time between looks at sysfs.
-    pub health_interval: Duration,
+    /// Where scrapes are answered.
+    pub metrics_address: Option<SocketAddr>,
+    /// The Unix socket on which probes are.
+    pub status_socket: Option<PathBuf>,
+    /// Time between looks at sysfs; `None`: only where the kernel's events do not tell.
+    pub health_interval: Option<Duration>,
 }
 
 impl Config {
@@ -59,28 +82,40 @@ impl Config {
 
     /// What can be offered of `supplies` now.
     pub fn offers(&self, supplies: &[Supply]) -> Offers {
-        offer::offers(supplies, |entry| look(&self.root, entry).map_err(|e| chain(&e)))
+        let look = |entry: &_| look(&self.root, entry).map_err(|e| chain(&e));
+        let mut offers = offer::offers(supplies, look);
+        for offer in offers.values_mut() {
+            offer.delivery = self.delivery.unwrap_or(offer.delivery);
+        }
+        offers
     }
 }
 
 /// Runs until `shutdown`. Whatever goes wrong is logged and tried again.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
-    let config = Arc::new(config);
+    let shared = Arc::new(Shared::new(config));
+    let config = &shared.config;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, instance = config.instance, source = %config.source.path().display(), "starting");
+    shared.listen();
     let mut plugin = Plugin {
         watcher: Watcher::new(&config.plugins_dir, config.source.path())
             .inspect_err(|e| tracing::warn!(error = chain(e), "no inotify, polling instead"))
             .ok(),
-        config,
+        shared: shared.clone(),
         supplies: None,
         warnings: BTreeSet::new(),
         offers: Offers::new(),
+        offered: BTreeSet::new(),
         endpoints: BTreeMap::new(),
         complaints: Complaints::default(),
+        again: None,
+        replaced: false,
     };
+    let (address, socket) = (config.metrics_address, config.status_socket.as_deref());
     tokio::select! {
         () = plugin.keep_up() => {}
+        never = metrics::serve(&shared, address, socket) => match never {},
         () = shutdown => {}
     }
     tracing::info!("leaving");
@@ -88,15 +123,21 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
 }
 
 struct Plugin {
-    config: Arc<Config>,
+    shared: Arc<Shared>,
     watcher: Option<Watcher>,
     /// The last good supplies.
     supplies: Option<Vec<Supply>>,
     /// What the source warned of.
     warnings: BTreeSet<String>,
     offers: Offers,
+    /// All resources that this process has ever offered.
+    offered: BTreeSet<Resource>,
     endpoints: BTreeMap<Resource, Endpoint>,
     complaints: Complaints,
+    /// When kubelet may have to be told of a resource again.
+    again: Option<Instant>,
+    /// Whether an instance that came later serves everything that this one does.
+    replaced: bool,
 }
 
 impl Plugin {
@@ -109,20 +150,63 @@ impl Plugin {
                 Some(Ok(())) | None => None,
             };
             self.complaints.about("watch", problem);
-            let replaced = self.reconcile().await;
-            if replaced && self.config.until_replaced {
+            let start = Instant::now();
+            self.shared.counts.begin();
+            let source_good = self.reconcile().await;
+            self.shared.counts.end(source_good, self.not_ready());
+            if self.replaced && self.shared.config.until_replaced {
                 return tracing::info!("another instance serves");
             }
-            let interval = self.config.health_interval;
-            let changed = async {
-                match &mut self.watcher {
-                    Some(watcher) => watcher.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            if tokio::time::timeout(interval, changed).await == Ok(false) {
-                tracing::warn!("no inotify any more, polling instead");
-                self.watcher = None;
+            // what changes all the time has a fifth of a processor at most
+            let rest = SHORTEST_REST.max(4 * start.elapsed());
+            self.wait().await;
+            tokio::time::sleep(rest.saturating_sub(start.elapsed())).await;
+        }
+    }
+
+    /// Waits until there is a reason to look.
+    async fn wait(&mut self) {
+        let polled = polled(&self.shared, self.watcher.is_some(), &self.offers, &self.complaints);
+        let changed = async {
+            match &mut self.watcher {
+                Some(watcher) => watcher.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let until = polled.map(|interval| Instant::now() + interval);
+        let until = [until, self.again].into_iter().flatten().min();
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let goes_on = tokio::select! {
+            goes_on = changed => goes_on,
+            () = self.shared.news.notified() => true,
+            () = timer => true,
+        };
+        if !goes_on {
+            tracing::warn!("no inotify any more, polling instead");
+            self.watcher = None;
+        }
+    }
+
+    /// Why pods cannot have devices yet; an instance that is being replaced goes when this one is
+    /// ready.
+    fn not_ready(&self) -> Option<String> {
+        let registered = |endpoint: &Endpoint| endpoint.registered.is_some();
+        match &self.supplies {
+            // without the agent's file there is nothing to offer
+            None if !self.complaints.has("pools.absent") => {
+                Some("what to offer could not be read yet".to_owned())
+            }
+            _ => {
+                let mut waiting = self
+                    .offers
+                    .keys()
+                    .filter(|resource| !self.endpoints.get(resource).is_some_and(registered));
+                waiting.next().map(|resource| format!("kubelet does not know {resource} yet"))
             }
         }
     }
@@ -142,42 +226,69 @@ impl Plugin {
         }
     }
 
-    /// Says whether another instance has taken over.
+    /// Whether what to offer could be read.
     async fn reconcile(&mut self) -> bool {
-        match self.config.source.read(&self.config.root) {
+        let config = &self.shared.config;
+        let read = config.source.read(&config.root);
+        let good = read.is_ok();
+        match read {
             Ok(told) => {
+                self.complaints.about("pools.absent", None);
                 self.complaints.about("pools", None);
                 self.warn(told.warnings);
                 self.supplies = Some(told.supplies);
             }
+            Err(e) if e.is_absent() => self.complaints.about("pools.absent", Some(chain(&e))),
             Err(e) => self.complaints.about("pools", Some(chain(&e))),
         }
         // Not known is not empty: nothing is offered yet, and nothing is taken back.
-        let Some(supplies) = &self.supplies else { return false };
-        let offers = self.config.offers(supplies);
-        log(&self.offers, &offers);
-        let before = std::mem::replace(&mut self.offers, offers);
-        self.publish(&before);
+        let Some(supplies) = &self.supplies else { return good };
+        let offers = self.shared.config.offers(supplies);
+        self.log(&offers);
+        self.offers = offers;
+        self.shared.counts.offered(&self.offers);
+        self.publish().await;
         self.serve();
-        self.register().await
+        self.register().await;
+        good
     }
 
     /// Each once, for as long as it holds.
     fn warn(&mut self, warnings: Vec<String>) {
         let warnings: BTreeSet<_> = warnings.into_iter().collect();
         for warning in warnings.difference(&self.warnings) {
-            tracing::warn!(source = %self.config.source.path().display(), "{warning}");
+            tracing::warn!(source = %self.shared.config.source.path().display(), "{warning}");
         }
         self.warnings = warnings;
     }
 
-    fn publish(&mut self, before: &Offers) {
-        let Config { cdi_dir, devinfo_dir, hook, source, .. } = &*self.config;
-        let ours = source.ours([before, &self.offers]);
-        let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours);
-        self.complaints.about("cdi", specs.err().map(|e| chain(&e)));
-        let infos = publish::infos(devinfo_dir, &self.offers, &ours);
-        self.complaints.about("device-info", infos.err().map(|e| chain(&e)));
+    async fn publish(&mut self) {
+        self.offered.extend(self.offers.keys().cloned());
+        let Config { cdi_dir, devinfo_dir, hook, source, pod_resources, .. } = &self.shared.config;
+        let ours = source.ours(&self.offered);
+        let mut orphans = Orphans::default();
+        for (topic, published) in [
+            ("cdi", publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours)),
+            ("device-info", publish::infos(devinfo_dir, &self.offers, &ours)),
+        ] {
+            let problem = published.map(|found| orphans = std::mem::take(&mut orphans).and(found));
+            self.complaints.about(topic, problem.err().map(|e| chain(&e)));
+        }
+        // as long as there is one it is looked after again and again
+        let problem = match orphans.is_empty() {
+            true => None,
+            false => match holders::held(pod_resources).await {
+                Err(e) => Some(format!("files nobody may need any more stay: {}", chain(&e))),
+                Ok(held) => match orphans.remove(|name| held.has(name)) {
+                    Err(e) => Some(chain(&e)),
+                    Ok(kept) if kept.is_empty() => None,
+                    Ok(kept) => {
+                        Some(format!("pods hold what is no longer offered: {}", kept.join(", ")))
+                    }
+                },
+            },
+        };
+        self.complaints.about("orphans", problem);
     }
 
     fn serve(&mut self) {
@@ -198,7 +309,7 @@ impl Plugin {
                     endpoint.update(offer);
                     None
                 }
-                None => match Endpoint::start(&self.config, resource, offer) {
+                None => match Endpoint::start(&self.shared, resource, offer) {
                     Ok(endpoint) => {
                         self.endpoints.insert(resource.clone(), endpoint);
                         None
@@ -208,79 +319,91 @@ impl Plugin {
             };
             complaints.about(&format!("serve {resource}"), problem);
         }
+        let streams = |(resource, endpoint): (&Resource, &Endpoint)| {
+            (resource.to_string(), endpoint.streams.clone())
+        };
+        self.shared.counts.watched(self.endpoints.iter().map(streams).collect());
     }
 
-    /// Says whether another instance serves everything that we do.
-    async fn register(&mut self) -> bool {
-        let socket = self.config.plugins_dir.join("kubelet.sock");
+    async fn register(&mut self) {
+        (self.again, self.replaced) = (None, false);
+        let Shared { config, counts, .. } = &*self.shared;
+        let socket = config.plugins_dir.join("kubelet.sock");
         let Some(kubelet) = identity(&socket) else {
             let problem = format!("{} is not there: waiting for kubelet", socket.display());
-            self.complaints.about("kubelet", Some(problem));
-            return false;
+            return self.complaints.about("kubelet", Some(problem));
         };
         self.complaints.about("kubelet", None);
         let mut replaced = !self.endpoints.is_empty();
         for (resource, endpoint) in &mut self.endpoints {
-            let known = known(&self.config, resource, endpoint, kubelet).await;
-            replaced &= matches!(known, Known::Replaced);
-            if !matches!(known, Known::No) {
-                continue;
+            let watched = endpoint.watched();
+            match due(endpoint.registered.as_ref(), kubelet, watched) {
+                Due::No => {
+                    replaced = false;
+                    continue;
+                }
+                Due::New => {}
+                Due::Lost(from) => {
+                    let now = Instant::now();
+                    let successor = from <= now && endpoint.has_successor(config, resource).await;
+                    if from > now || successor {
+                        let next = if successor { now + SUCCESSOR_LOOK } else { from };
+                        self.again = Some(self.again.map_or(next, |again| again.min(next)));
+                        replaced &= successor;
+                        continue;
+                    }
+                }
             }
-            let name = endpoint::socket_name(resource, &self.config.instance);
+            replaced = false;
+            let name = endpoint::socket_name(resource, &config.instance);
             let result = register(&socket, resource, &name).await;
+            counts.registered(resource, result.is_ok());
             if result.is_ok() {
                 if endpoint.registered.is_none() {
-                    endpoint::remove_dead(&self.config, resource).await;
+                    endpoint::remove_dead(config, resource).await;
                 }
-                endpoint.registered = Some((kubelet, Instant::now()));
+                let failures = endpoint.registered.filter(|last| last.kubelet == kubelet);
+                let failures = failures.map_or(0, |last| due::failures(&last, watched));
+                let (when, streams) = (Instant::now(), watched.opened);
+                endpoint.registered = Some(Registered { kubelet, when, streams, failures });
                 tracing::info!(%resource, socket = name, "registered with kubelet");
             }
             self.complaints.about(&format!("register {resource}"), result.err().map(|e| chain(&e)));
         }
-        replaced
+        self.replaced = replaced;
     }
-}
 
-/// Whether kubelet knows us.
-enum Known {
-    /// We have to register.
-    No,
-    Yes,
-    /// It knows another instance.
-    Replaced,
-}
-
-/// A kubelet that is new does not know us. One that we told may also have lost us: it does not
-/// connect again when a stream ends, so that we must. But it ends our stream, too, when another
-/// instance has registered, and then we are the one to leave.
-async fn known(
-    config: &Config,
-    resource: &Resource,
-    endpoint: &Endpoint,
-    kubelet: Identity,
-) -> Known {
-    let when = match endpoint.registered {
-        Some((known, when)) if known == kubelet => when,
-        Some(_) | None => return Known::No,
-    };
-    let patience = 3 * config.health_interval;
-    if endpoint.watchers() > 0 || when.elapsed() <= patience {
-        return Known::Yes;
-    }
-    match endpoint::another_serves(config, resource).await {
-        true => Known::Replaced,
-        false => Known::No,
-    }
-}
-
-fn log(old: &Offers, new: &Offers) {
-    for offer::Change { resource, id, now } in offer::changes(old, new) {
-        match now {
-            Became::Healthy => tracing::info!(%resource, device = %id, "healthy"),
-            Became::Unhealthy(reason) => {
-                tracing::warn!(%resource, device = %id, %reason, "unhealthy");
+    fn log(&self, new: &Offers) {
+        for change in offer::changes(&self.offers, new) {
+            self.shared.counts.changed(&change);
+            let offer::Change { resource, id, now } = change;
+            match now {
+                Became::Healthy => tracing::info!(%resource, device = %id, "healthy"),
+                Became::Unhealthy(reason) => {
+                    tracing::warn!(%resource, device = %id, %reason, "unhealthy");
+                }
+                Became::Remarkable(remark) => {
+                    tracing::warn!(%resource, device = %id, %remark, "healthy");
+                }
+                Became::Gone => tracing::info!(%resource, device = %id, "gone"),
             }
-            Became::Gone => tracing::info!(%resource, device = %id, "gone"),
         }
     }
+}
+
+/// How long until the next look without a reason; `None`: for ever.
+fn polled(
+    shared: &Shared,
+    watches: bool,
+    offers: &Offers,
+    complaints: &Complaints,
+) -> Option<Duration> {
+    if let Some(interval) = shared.config.health_interval {
+        return Some(interval);
+    }
+    let by_hand = matches!(shared.config.source, Source::Sriovdp { .. });
+    let untold = |item: &Item| !item.is_told_by_events();
+    let mut items = offers.values().flat_map(|offer| &offer.items);
+    let needed = !watches || !shared.hears() || by_hand || complaints.any() || items.any(untold);
+    needed.then_some(POLLED)
 }

@@ -1,5 +1,6 @@
 //! Writes what others read about our devices: CDI specs for container runtimes, device-info for
-//! Multus. Files of ours that nothing stands behind any more go; other files are left alone.
+//! Multus. Files of ours that nothing stands behind any more are orphans, which go once no pod holds
+//! what they are about; other files are left alone.
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -70,18 +71,57 @@ impl Ours {
     }
 }
 
+/// Files of ours that nothing stands behind any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Orphans(Vec<PathBuf>);
+
+impl Orphans {
+    /// Both.
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes those that `keep` does not name, and gives the names of the others.
+    ///
+    /// # Errors
+    /// The first failure; those before it are gone.
+    pub fn remove(self, keep: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
+        let mut kept = Vec::new();
+        for path in self.0 {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match keep(&name) {
+                true => kept.push(name),
+                false => atomic::remove(&path)?,
+            }
+        }
+        Ok(kept)
+    }
+}
+
 /// Brings the CDI specs of all resources up to date.
 ///
 /// # Errors
 /// The first failure; the specs before it are up to date.
-pub fn specs(dir: &Path, offers: &Offers, hook: Option<&Path>, ours: &Ours) -> Result<(), Error> {
+pub fn specs(
+    dir: &Path,
+    offers: &Offers,
+    hook: Option<&Path>,
+    ours: &Ours,
+) -> Result<Orphans, Error> {
     let mut keep = BTreeSet::new();
     for (resource, offer) in offers {
         if spec(dir, resource, offer, hook)? {
             keep.insert(cdi::file_name(resource));
         }
     }
-    remove_others(dir, &keep, |name| ours.is_spec(name))
+    orphans(dir, &keep, |name| ours.is_spec(name))
 }
 
 /// Brings the CDI spec of one resource up to date, and tells whether it has one.
@@ -110,7 +150,7 @@ pub fn spec(
 ///
 /// # Errors
 /// The first failure; the files before it are up to date.
-pub fn infos(dir: &Path, offers: &Offers, ours: &Ours) -> Result<(), Error> {
+pub fn infos(dir: &Path, offers: &Offers, ours: &Ours) -> Result<Orphans, Error> {
     let mut keep = BTreeSet::new();
     for (resource, offer) in offers {
         for item in &offer.items {
@@ -122,7 +162,7 @@ pub fn infos(dir: &Path, offers: &Offers, ours: &Ours) -> Result<(), Error> {
             keep.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
         }
     }
-    remove_others(&dir.join("dp"), &keep, |name| ours.is_info(name))
+    orphans(&dir.join("dp"), &keep, |name| ours.is_info(name))
 }
 
 /// What a device is, as far as it is known.
@@ -130,7 +170,7 @@ fn info(item: &Item) -> Option<DeviceInfo> {
     let device = &item.entry.device;
     let pci_address = device.pci_address.map(|address| address.to_string());
     let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
-    let representor_device = None;
+    let representor_device = item.representor.clone();
     let rdma_devices = &item.rdma_devices;
     let rdma_device = (!rdma_devices.is_empty()).then(|| rdma_devices.join(","));
     match item.entry.way {
@@ -139,6 +179,7 @@ fn info(item: &Item) -> Option<DeviceInfo> {
             rdma_device,
             pf_pci_address,
             representor_device,
+            vhost_net: item.nodes.iter().any(|node| node == "vhost-net").then(vhost_net),
         })),
         Way::VirtioVdpa | Way::VhostVdpa => {
             let vdpa = device.vdpa.as_ref()?;
@@ -158,6 +199,10 @@ fn info(item: &Item) -> Option<DeviceInfo> {
     }
 }
 
+fn vhost_net() -> String {
+    "/dev/vhost-net".to_owned()
+}
+
 fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     // Whatever else is there, a link or a larger file, is replaced.
     if atomic::read(path, MAX_SIZE).is_ok_and(|found| found == bytes) {
@@ -173,25 +218,28 @@ fn write_if_changed(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     Ok(atomic::write(path, bytes, mode)?)
 }
 
-fn remove_others(
+/// Those in `dir`, and what a process of ours that was killed while it wrote has left is removed.
+fn orphans(
     dir: &Path,
     keep: &BTreeSet<String>,
     ours: impl Fn(&str) -> bool,
-) -> Result<(), Error> {
+) -> Result<Orphans, Error> {
     atomic::remove_leftovers(dir, &ours)?;
     let error = |source| Error::Dir { op: "list", dir: dir.to_owned(), source };
     let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Orphans::default()),
         entries => entries.map_err(error)?,
     };
+    let mut found = Vec::new();
     for entry in entries {
         let name = entry.map_err(error)?.file_name();
         let Some(name) = name.to_str() else { continue };
         if ours(name) && !keep.contains(name) {
-            atomic::remove(&dir.join(name))?;
+            found.push(dir.join(name));
         }
     }
-    Ok(())
+    found.sort();
+    Ok(Orphans(found))
 }
 
 #[cfg(test)]

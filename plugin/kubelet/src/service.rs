@@ -17,9 +17,10 @@ use tonic::{Request, Response, Status};
 use crate::allocate::{self, Refusal};
 use crate::error::chain;
 use crate::offer::Offer;
-use crate::plugin::Config;
 use crate::prefer;
 use crate::publish;
+use crate::shared::Shared;
+use crate::streams::Streams;
 
 /// How long an allocation waits for a device that is being changed. Kubelet waits without end, and
 /// holds up the start of other pods while it does.
@@ -30,8 +31,10 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 pub struct Service {
     /// The resource.
     pub resource: Resource,
-    /// How the plugin runs.
-    pub config: Arc<Config>,
+    /// What it shares with the rest of the process.
+    pub shared: Arc<Shared>,
+    /// Who watches the list.
+    pub streams: Arc<Streams>,
     /// The list of devices as it is now.
     pub list: watch::Receiver<Vec<dp::Device>>,
     /// What is behind the list.
@@ -62,7 +65,12 @@ impl DevicePlugin for Service {
         _: Request<dp::Empty>,
     ) -> Result<Response<Self::ListAndWatchStream>, Status> {
         let lists = WatchStream::new(self.list.clone());
-        let answers = lists.map(|devices| Ok(dp::ListAndWatchResponse { devices }));
+        let watching = self.streams.open(&self.shared);
+        let answers = lists.map(move |devices| {
+            // held until the stream is dropped
+            let _ = &watching;
+            Ok(dp::ListAndWatchResponse { devices })
+        });
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -79,8 +87,13 @@ impl DevicePlugin for Service {
         request: Request<dp::AllocateRequest>,
     ) -> Result<Response<dp::AllocateResponse>, Status> {
         let answer = self.answer(request.get_ref()).await;
+        let answer = answer.inspect_err(|refused| {
+            self.shared.counts.refused(&self.resource, refused.reason);
+        });
+        let answer = answer.map_err(|refused| refused.status);
         match &answer {
             Ok(_) => {
+                self.shared.counts.allocated(&self.resource);
                 tracing::info!(resource = %self.resource, devices = ?ids(request.get_ref()), "allocated")
             }
             Err(status) => tracing::warn!(
@@ -110,43 +123,42 @@ fn ids(request: &dp::AllocateRequest) -> Vec<&str> {
 impl Service {
     /// All under the devices' locks: who changes a device writes `draining` first and then takes
     /// its lock, so that what is read here holds until the answer is made.
-    async fn answer(&self, request: &dp::AllocateRequest) -> Result<dp::AllocateResponse, Status> {
-        let containers =
-            allocate::requested(&self.resource, request).map_err(|refusal| status(&refusal))?;
+    async fn answer(&self, request: &dp::AllocateRequest) -> Result<dp::AllocateResponse, Refused> {
+        let Shared { config, .. } = &*self.shared;
+        let containers = allocate::requested(&self.resource, request)?;
         let _locks = self.lock(containers.iter().flatten().cloned().collect()).await?;
-        let offers = self.config.observe().map_err(|e| {
-            Status::unavailable(format!("allocate {}: {}", self.resource, chain(&e)))
-        })?;
+        let not_now = |error: &dyn std::error::Error| {
+            Refused::not_now(format!("allocate {}: {}", self.resource, chain(error)))
+        };
+        let offers = config.observe().map_err(|e| not_now(&e))?;
         let offer = offers.get(&self.resource);
         let mut container_responses = Vec::new();
         for ids in &containers {
-            let answer = allocate::answer(&self.resource, offer, ids);
-            container_responses.push(answer.map_err(|refusal| status(&refusal))?);
+            container_responses.push(allocate::answer(&self.resource, offer, ids)?);
         }
         // The names in the answer are resolved by the spec on disk: it must say what was just seen.
         if let Some(offer) = offer {
-            let hook = self.config.hook.as_deref();
-            publish::spec(&self.config.cdi_dir, &self.resource, offer, hook).map_err(|e| {
-                Status::unavailable(format!("allocate {}: {}", self.resource, chain(&e)))
-            })?;
+            let hook = config.hook.as_deref();
+            publish::spec(&config.cdi_dir, &self.resource, offer, hook).map_err(|e| not_now(&e))?;
         }
         Ok(dp::AllocateResponse { container_responses })
     }
 
     /// Locks in the order of the ids, so that two allocations cannot wait for each other.
-    async fn lock(&self, ids: BTreeSet<DeviceId>) -> Result<Vec<Lock>, Status> {
-        let locks = Locks::at(&self.config.lock_dir);
+    async fn lock(&self, ids: BTreeSet<DeviceId>) -> Result<Vec<Lock>, Refused> {
+        let locks = Locks::at(&self.shared.config.lock_dir);
         let start = Instant::now();
         let mut held = Vec::new();
         for id in ids {
             held.push(loop {
-                let tried = locks.try_lock(&id).map_err(|e| Status::unavailable(chain(&e)))?;
+                let tried = locks.try_lock(&id).map_err(|e| Refused::not_now(chain(&e)))?;
                 if let Some(lock) = tried {
                     break lock;
                 }
                 let waited = start.elapsed();
                 if waited >= LOCK_WAIT {
-                    return Err(Status::unavailable(chain(&lock::Error::Busy { id, waited })));
+                    let status = Status::unavailable(chain(&lock::Error::Busy { id, waited }));
+                    return Err(Refused { reason: "busy", status });
                 }
                 tokio::time::sleep(lock::RETRY_INTERVAL).await;
             });
@@ -155,11 +167,28 @@ impl Service {
     }
 }
 
-fn status(refusal: &Refusal) -> Status {
-    let text = chain(refusal);
-    match refusal {
-        Refusal::Grammar { .. } | Refusal::Twice { .. } => Status::invalid_argument(text),
-        Refusal::Unknown { .. } => Status::not_found(text),
-        Refusal::Unusable { .. } => Status::failed_precondition(text),
+/// An allocation that is not made.
+struct Refused {
+    /// As the metric names it.
+    reason: &'static str,
+    /// What kubelet is told.
+    status: Status,
+}
+
+impl Refused {
+    fn not_now(text: String) -> Self {
+        Self { reason: "unavailable", status: Status::unavailable(text) }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let text = chain(&refusal);
+        let status = match refusal {
+            Refusal::Grammar { .. } | Refusal::Twice { .. } => Status::invalid_argument(text),
+            Refusal::Unknown { .. } => Status::not_found(text),
+            Refusal::Unusable { .. } => Status::failed_precondition(text),
+        };
+        Self { reason: refusal.reason(), status }
     }
 }

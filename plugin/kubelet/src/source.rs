@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ringway_kernel::Root;
 use ringway_node::Resource;
-use ringway_node::pools::{self, Pools};
+use ringway_node::pools::{self, Carrier, Pools};
 
-use crate::offer::Offers;
 use crate::publish::Ours;
 use crate::sriovdp::{self, Routes};
 use crate::supply::{self, Delivery, Supply};
@@ -25,6 +24,8 @@ pub enum Source {
         prefix: String,
         /// How nodes get into a container.
         delivery: Delivery,
+        /// What becomes of functions while their PF's interface has no carrier.
+        carrier: Carrier,
     },
 }
 
@@ -62,6 +63,17 @@ pub enum Error {
     Functions(#[from] ringway_kernel::Error),
 }
 
+impl Error {
+    /// Whether there is no file.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Pools(pools::Error::File(error)) => error.is_not_found(),
+            Self::Pools(_) | Self::Functions(_) => false,
+            Self::Sriovdp(error) => error.is_absent(),
+        }
+    }
+}
+
 impl Source {
     /// The file that it is read from.
     pub fn path(&self) -> &Path {
@@ -80,25 +92,24 @@ impl Source {
                 let supplies = supply::of(&Pools::read(file)?);
                 Ok(Told { supplies, ..Told::default() })
             }
-            Self::Sriovdp { file, prefix, delivery } => {
+            Self::Sriovdp { file, prefix, delivery, carrier } => {
                 let config = sriovdp::Config::read(file, prefix)?;
                 let routes = Routes::read();
                 let functions = sriovdp::functions(root, &routes)?;
                 let mut told = sriovdp::select(&config, &functions, *delivery);
+                let entries = told.supplies.iter_mut().flat_map(|supply| &mut supply.entries);
+                entries.for_each(|entry| entry.carrier = *carrier);
                 told.warnings.extend(routes.problem.map(|e| format!("read default routes: {e}")));
                 Ok(told)
             }
         }
     }
 
-    /// Which of the files that others read are ours: `offers` are all that were offered of late.
-    pub fn ours<'a>(&self, offers: impl IntoIterator<Item = &'a Offers>) -> Ours {
+    /// Which of the files that others read are ours, of a process that has offered `resources`.
+    pub fn ours(&self, resources: &BTreeSet<Resource>) -> Ours {
         match self {
             Self::Pools(_) => Ours::Own,
-            Self::Sriovdp { .. } => {
-                let resources = offers.into_iter().flat_map(|offers| offers.keys().cloned());
-                Ours::Others(resources.collect::<BTreeSet<Resource>>())
-            }
+            Self::Sriovdp { .. } => Ours::Others(resources.clone()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ringway_node::Resource;
-use ringway_node::pools::{Allocation, Attach, Device, Pools};
+use ringway_node::pools::{Allocation, Attach, Carrier, Device, Pool, Pools};
 
 /// Devices that serve one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Entry {
     pub device: Device,
     /// How it reaches its user.
     pub way: Way,
+    /// What becomes of it while its parent's interface has no carrier.
+    pub carrier: Carrier,
     /// The paths that a container finds its nodes at.
     pub paths: NodePaths,
     /// What is handed out with it.
@@ -89,9 +91,10 @@ impl From<Attach> for Way {
 
 /// The supplies of `pools.json`.
 pub fn of(pools: &Pools) -> Vec<Supply> {
-    let entry = |attach: Attach, device: &Device| Entry {
+    let entry = |pool: &Pool, device: &Device| Entry {
         device: device.clone(),
-        way: attach.into(),
+        way: pool.attach.into(),
+        carrier: pool.carrier,
         paths: NodePaths::Stable,
         with: With::default(),
     };
@@ -99,7 +102,7 @@ pub fn of(pools: &Pools) -> Vec<Supply> {
         resource: pool.resource.clone(),
         allocation: pool.allocation,
         delivery: Delivery::Cdi,
-        entries: pool.devices.iter().map(|device| entry(pool.attach, device)).collect(),
+        entries: pool.devices.iter().map(|device| entry(pool, device)).collect(),
     });
     supplies.collect()
 }

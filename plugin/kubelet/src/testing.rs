@@ -42,7 +42,7 @@ pub(crate) fn fine(device: &Device) -> Sighting {
     let nodes = node.into_iter().collect();
     let function = Some(Presence::Bound("vp-vdpa".to_owned()));
     let vdpa = driver.map(|driver| Presence::Bound(driver.to_owned()));
-    Sighting { function, vdpa, nodes, also: Vec::new(), rdma_devices: Vec::new() }
+    Sighting { function, vdpa, nodes, ..Sighting::default() }
 }
 
 /// Function `n` of a card, itself attached, and what the kernel shows of it when it is bound to
@@ -52,7 +52,7 @@ pub(crate) fn function(n: u32) -> (Value, Sighting) {
     device.as_object_mut().unwrap().remove("vdpa");
     let function = Some(Presence::Bound("vfio-pci".to_owned()));
     let nodes = ["vfio/vfio".to_owned(), format!("vfio/{}", n + 40)].map(Node::There).into();
-    (device, Sighting { function, vdpa: None, nodes, also: Vec::new(), rdma_devices: Vec::new() })
+    (device, Sighting { function, nodes, ..Sighting::default() })
 }
 
 pub(crate) fn offers(pools: &Pools) -> Offers {

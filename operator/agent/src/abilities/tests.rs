@@ -16,6 +16,7 @@ fn pool(name: &str, range: RangeInclusive<u32>, common: Common) -> Pool {
         settings: Settings { common, ..Settings::default() },
         defaults: Defaults::default(),
         limits: Default::default(),
+        carrier: None,
         allocation: Default::default(),
     }
 }

@@ -1,52 +1,6 @@
 //! Every metric: docs/metrics.md is compared with this.
 
-/// What becomes of a metric's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Goes up, and back to 0 when what counts starts anew.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts observations by size.
-    Histogram,
-}
-
-/// A metric, as far as it is the same on every node.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) labels: &'static [&'static str],
-    /// One sentence; tells the unit where the name does not.
-    pub(super) help: &'static str,
-}
-
-impl Kind {
-    /// As the exposition format has it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-macro_rules! families {
-    ($($constant:ident = $name:literal $kind:ident [$($label:literal),*] $help:literal;)*) => {
-        $(pub(super) static $constant: Family = Family {
-            name: $name,
-            kind: Kind::$kind,
-            labels: &[$($label),*],
-            help: $help,
-        };)*
-        /// In the order of docs/metrics.md.
-        #[cfg(test)]
-        pub(super) static ALL: &[&Family] = &[$(&$constant),*];
-    };
-}
-
-families! {
+ringway_metrics::families! {
     BUILD_INFO = "ringway_agent_build_info" Gauge ["version"]
         "Always 1; the version of the agent.";
     RECONCILE_DURATION = "ringway_agent_reconcile_duration_seconds" Histogram []

@@ -11,12 +11,12 @@ use ringway_kernel::link::{Links, VfStats};
 use ringway_kernel::stuck::{self, Reach};
 use ringway_kernel::vdpa::Vdpa;
 use ringway_kernel::{Error, Result};
+use ringway_metrics::{Family, Page};
 use tokio::sync::{Mutex, oneshot};
 use tracing::debug;
 
-use super::catalogue::{self, Family};
+use super::catalogue;
 use super::targets::{Card, Targets};
-use super::text::Page;
 
 /// The kernel answers at once, unless somebody's call sleeps with a lock that ours needs.
 const DEADLINE: Duration = Duration::from_secs(5);

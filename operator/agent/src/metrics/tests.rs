@@ -110,45 +110,17 @@ fn what_is_asked_of_the_kernel_is_what_the_round_has_found() {
 
 #[test]
 fn each_metric_is_documented_as_it_is() {
-    let rows = catalogue::ALL.iter().map(|family| {
-        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-        let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
-        let kind = family.kind.name();
-        format!("| `{}` | {kind} | {labels} | {} |", family.name, family.help)
-    });
-    let documented: Vec<&str> =
-        DOCUMENT.lines().filter(|line| line.starts_with("| `ringway_")).collect();
-    assert_eq!(documented, rows.collect::<Vec<_>>());
+    let ours = |line: &&str| {
+        line.starts_with("| `ringway_") && !line.starts_with("| `ringway_device_plugin_")
+    };
+    let documented: Vec<&str> = DOCUMENT.lines().filter(ours).collect();
+    let rows: Vec<String> = catalogue::ALL.iter().map(|family| family.row()).collect();
+    assert_eq!(documented, rows);
 }
 
-/// What `promtool check metrics` would say.
 #[test]
 fn names_follow_the_conventions() {
     for family in catalogue::ALL {
-        let name = family.name;
-        let plain = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        assert!(plain && name.starts_with("ringway_"), "{name}");
-        let counter = family.kind == catalogue::Kind::Counter;
-        assert_eq!(
-            name.ends_with("_total"),
-            counter,
-            "{name}: counters, and no others, are totals"
-        );
-        for (unit, base) in [("milliseconds", "seconds"), ("bits", "bytes"), ("kilobytes", "bytes")]
-        {
-            assert!(!name.contains(unit), "{name}: {base} instead of {unit}");
-        }
-        for word in ["counter", "gauge", "histogram", "summary"] {
-            assert!(!name.contains(word), "{name} tells its own type");
-        }
-        for suffix in ["_count", "_sum", "_bucket"] {
-            assert!(!name.ends_with(suffix), "{name}: {suffix} belongs to histograms");
-        }
-        assert!(
-            family.help.ends_with('.') && !family.help.contains('|'),
-            "{name}: {}",
-            family.help
-        );
-        assert!(!family.labels.contains(&"le") && !family.labels.contains(&"quantile"), "{name}");
+        assert_eq!(family.problems(), [""; 0]);
     }
 }

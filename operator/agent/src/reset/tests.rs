@@ -210,6 +210,7 @@ fn what_functions_are_set_to_is_put_back() {
         defaults,
         limits: Default::default(),
         allocation: None,
+        carrier: None,
     };
     let name = ParentName::Pci(pf());
     let parent = Parent::new(name, 2, vec![pool]);

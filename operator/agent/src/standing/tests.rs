@@ -134,6 +134,30 @@ fn a_device_that_lacks_what_a_user_needs_is_failed() {
     check(both, failed("no"));
 }
 
+/// Bound to virtio_vdpa is not enough: without virtio_net there is no interface in any namespace.
+#[test]
+fn a_virtio_device_that_no_driver_has_is_failed() {
+    let (_, wanted, mut report) = world_of(Fake::new(), Attach::VirtioVdpa);
+    let state = |report: &Report| {
+        let pools = crate::offer::pools("n", &wanted, report, &Default::default(), None).unwrap();
+        let device = &pools.pools[0].devices[0];
+        (device.state, device.reason.clone())
+    };
+    assert_eq!(state(&report), (ringway_node::pools::State::Ready, None));
+    let device = &mut report.observed.inventory.parents[0].functions[0].vdpa[0];
+    device.virtio_unbound = true;
+    let seen = Seen { vdpa: Some(&device.clone()), ..Seen::default() };
+    let why = "no driver has the virtio device of its vDPA device".to_owned();
+    let (parent, pool) = (&wanted.parents[0].name, &wanted.parents[0].pools[0]);
+    assert_eq!(standing(&report, parent, 0, pool, seen), Standing::Failed(why.clone()));
+    // pools.json and the status tell the same, since both ask here
+    assert_eq!(state(&report), (ringway_node::pools::State::Failed, Some(why.clone())));
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Default::default());
+    let status = crate::status::status(None, &wanted, &report, &[], &now);
+    let function = &status.parents[0].functions[0];
+    assert_eq!((function.ready, function.reason.clone()), (false, Some(why)));
+}
+
 /// Whatever is found, what is offered can be read by those who read it.
 #[test]
 fn pools_of_any_state_can_be_written_and_read() {
@@ -273,6 +297,23 @@ fn a_device_that_nobody_wants_stays_listed_while_it_is_there() {
 
     report.observed.inventory.parents[0].functions[0].vdpa.clear();
     assert_eq!(pools(&wanted, &report, Some(&last)).pools, []);
+}
+
+#[test]
+fn what_a_carrier_means_is_passed_on() {
+    use ringway_api::device_policy::Carrier as Wish;
+    use ringway_node::pools::Carrier;
+    let (_, mut wanted, report) = world();
+    for (wish, expected) in [
+        (None, Carrier::Ignore),
+        (Some(Wish::Ignore), Carrier::Ignore),
+        (Some(Wish::Report), Carrier::Report),
+        (Some(Wish::Require), Carrier::Require),
+    ] {
+        wanted.parents[0].pools[0].carrier = wish;
+        let pools = crate::offer::pools("n", &wanted, &report, &Default::default(), None).unwrap();
+        assert_eq!(pools.pools[0].carrier, expected);
+    }
 }
 
 #[test]

@@ -194,6 +194,7 @@ fn a_missing_module_is_named_and_keeps_no_other_parent_from_its_own() {
         defaults: Defaults::default(),
         limits: Default::default(),
         allocation: None,
+        carrier: None,
     };
     let simulator = Parent::new(ParentName::Simulator("vdpasim_net".into()), 1, vec![sims]);
     wanted.parents.push(simulator);

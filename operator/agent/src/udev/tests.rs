@@ -14,6 +14,7 @@ fn pool(range: std::ops::RangeInclusive<u32>, attach: Attach) -> Pool {
         defaults: Defaults::default(),
         limits: Default::default(),
         allocation: None,
+        carrier: None,
     }
 }
 
@@ -95,6 +96,7 @@ fn what_was_offered_keeps_its_rule_until_it_is_gone() {
             attach: pools::Attach::Netdev,
             limits: Default::default(),
             allocation: pools::Allocation::Spread,
+            carrier: pools::Carrier::Ignore,
             devices: vec![device("0000:01:00.1"), device("0000:01:00.2")],
         }],
     };

@@ -11,6 +11,7 @@ fn pool(name: &str, resource: &str, range: &str, attach: Attach) -> PoolSpec {
         defaults: None,
         limits: None,
         allocation: None,
+        health: None,
     }
 }
 

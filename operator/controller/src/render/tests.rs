@@ -307,12 +307,14 @@ fn what_functions_are_at_rest_is_the_nodes_to_know() {
 #[test]
 fn which_devices_a_container_gets_is_the_nodes_to_know() {
     let pool = json!({"name": "vms", "resource": "r", "range": "0-1", "attach": "vhost-vdpa",
-                      "allocation": "Pack"});
+                      "allocation": "Pack", "health": {"carrier": "Require"}});
     let rendered = on_one_node(&[policy("p", json!({"pools": [pool]}))], &devices(|_| ()));
     let spec = json!(rendered.specs["a"].parents[0].pools[0]);
     assert_eq!(spec["allocation"], "Pack");
+    assert_eq!(spec["health"], json!({"carrier": "Require"}));
     let rendered = on_one_node(&[policy("p", json!({}))], &devices(|_| ()));
     assert_eq!(json!(rendered.specs["a"].parents[0].pools[0]).get("allocation"), None);
+    assert_eq!(json!(rendered.specs["a"].parents[0].pools[0]).get("health"), None);
 }
 
 #[test]

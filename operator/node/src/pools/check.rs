@@ -89,5 +89,5 @@ fn rule(
         return Ok(());
     }
     let value = serde_json::to_string(value).unwrap_or_default();
-    Err(Error::Rule { field, value: value.chars().take(120).collect(), rule })
+    Err(Error::Rule { field, value: value.chars().take(120).collect(), rule, line: None })
 }

@@ -54,6 +54,19 @@ fn an_allocation_is_written_unless_it_is_the_usual() {
 }
 
 #[test]
+fn what_a_carrier_means_is_written_unless_it_is_the_usual() {
+    let ignored = parse(&with("/pools/0/carrier", json!("Ignore"))).unwrap();
+    assert_eq!(serde_json::to_value(&ignored).unwrap(), sample());
+    let required = with("/pools/0/carrier", json!("Require"));
+    let pools = parse(&required).unwrap();
+    assert_eq!(
+        (pools.pools[0].carrier, pools.pools[1].carrier),
+        (Carrier::Require, Carrier::Ignore)
+    );
+    assert_eq!(serde_json::to_value(&pools).unwrap(), required);
+}
+
+#[test]
 fn unknown_fields_and_near_versions_are_accepted() {
     for (pointer, value) in [
         ("/version", json!(0)),
@@ -91,6 +104,7 @@ fn a_wrong_value_is_named_with_its_field() {
         ("/pools/0/attach", json!("magic"), "field pools[0].attach", "magic"),
         ("/pools/0/attach", json!("host"), "field pools[0].attach", "host"),
         ("/pools/0/allocation", json!("Random"), "field pools[0].allocation", "Random"),
+        ("/pools/0/carrier", json!("Maybe"), "field pools[0].carrier", "Maybe"),
         ("/pools/0/resource", json!("a/b"), "field pools[0].resource", "\"a/b\""),
         ("/pools/0/name", json!(""), "field pools[0].name", "\"\""),
         ("/pools/1/resource", json!("ringway.dev/vm-rings"), "pools[1].attach", "virtio-vdpa"),
@@ -121,6 +135,17 @@ fn a_wrong_value_is_named_with_its_field() {
         let error = chain(&parse(&with(pointer, value.clone())).unwrap_err());
         assert!(error.contains(field) && error.contains(told), "{pointer} = {value}: {error}");
     }
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_told_with_its_line() {
+    let mut pools = with("/pools/1/devices/0/reason", json!(""));
+    pools["more"] = json!({"devices": [7]});
+    let text = serde_json::to_string_pretty(&pools).unwrap();
+    let line = 1 + text.lines().position(|line| line.contains("\"reason\"")).unwrap();
+    let error = chain(&Pools::parse(text.as_bytes()).unwrap_err());
+    let end = format!("every state but ready has a reason (line {line})");
+    assert!(error.ends_with(&end), "{error}");
 }
 
 #[test]
@@ -157,4 +182,23 @@ fn devices_are_found_with_their_pool() {
     let (pool, device) = pools.find(&"vdpa0".parse().unwrap()).unwrap();
     assert_eq!((pool.name.as_str(), device.state), ("pods", State::Failed));
     assert!(pools.find(&"vdpa1".parse().unwrap()).is_none());
+}
+
+/// The seeds of the fuzz target (tests/fuzz), changed at random: an error that says something, or pools
+/// that are read the same when written.
+#[test]
+fn no_pools_file_ends_the_process() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/pools");
+    let mut read = 0;
+    for bytes in ringway_kernel::testing::Mutations::of(Path::new(seeds)).take(20_000) {
+        match Pools::parse(&bytes) {
+            Ok(pools) => {
+                read += 1;
+                let written = serde_json::to_vec(&pools).unwrap();
+                assert_eq!(Pools::parse(&written).unwrap(), pools);
+            }
+            Err(error) => assert!(!chain(&error).is_empty()),
+        }
+    }
+    assert!(read > 500, "only {read} were pools");
 }

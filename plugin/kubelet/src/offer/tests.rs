@@ -115,6 +115,64 @@ fn a_vhost_device_needs_function_driver_and_node() {
 }
 
 #[test]
+fn a_virtio_device_that_no_driver_has_cannot_be_used() {
+    let pools = one(Attach::VirtioVdpa, vdpa_device(1, "virtio_vdpa"));
+    let good = fine(&pools.pools[0].devices[0]);
+    let words =
+        "virtio device of vdpa device vdpa:0000:01:00.1 is bound to no driver, not to virtio_net";
+    check(&pools, Ok(Sighting { virtio_unbound: true, ..good }), Some(words));
+}
+
+#[test]
+fn a_shared_iommu_group_is_no_group() {
+    let (device, good) = testing::function(1);
+    let pools = one(Attach::Vfio, device);
+    check(&pools, Ok(good.clone()), None);
+    let group_shared = Some(("0000:01:00.2".parse().unwrap(), "igbvf".to_owned()));
+    let words = "pci function 0000:01:00.1 shares its iommu group with 0000:01:00.2, which is bound to igbvf";
+    check(&pools, Ok(Sighting { group_shared, ..good }), Some(words));
+}
+
+#[test]
+fn what_a_carrier_is_worth_is_the_pools_to_say() {
+    use crate::look::Uplink;
+    let mut pools = one(Attach::VhostVdpa, vdpa_device(1, "vhost_vdpa"));
+    let good = fine(&pools.pools[0].devices[0]);
+    let parent = "0000:01:00.0".parse().unwrap();
+    for (carrier, seen, unusable, remark) in [
+        (Carrier::Ignore, Some(false), None, None),
+        (Carrier::Report, Some(true), None, None),
+        (Carrier::Report, Some(false), None, Some("parent 0000:01:00.0 has no carrier")),
+        (Carrier::Require, Some(true), None, None),
+        (Carrier::Require, Some(false), Some("parent 0000:01:00.0 has no carrier"), None),
+        (Carrier::Require, None, Some("parent 0000:01:00.0 shows no interface"), None),
+    ] {
+        pools.pools[0].carrier = carrier;
+        let uplink = Some(Uplink { parent, carrier: seen });
+        let sighting = Sighting { uplink, ..good.clone() };
+        let offers = offers(&supply::of(&pools), |_| Ok(sighting.clone()));
+        let item = &offers[&resource(VHOST)].items[0];
+        let text = |why: &Option<Unusable>| why.as_ref().map(ToString::to_string);
+        assert_eq!(text(&item.unusable).as_deref(), unusable, "{carrier:?} {seen:?}");
+        assert_eq!(text(&item.remark).as_deref(), remark, "{carrier:?} {seen:?}");
+        let healthy = dp::HEALTHY == item.advertised().health;
+        assert_eq!(healthy, unusable.is_none());
+    }
+}
+
+#[test]
+fn what_is_told_of_a_healthy_device_is_a_change() {
+    let before = testing::offers(&pools());
+    let mut after = before.clone();
+    let lost = Unusable::Carrier { parent: "0000:01:00.0".parse().unwrap(), seen: true };
+    after.get_mut(&resource(VIRTIO)).unwrap().items[0].remark = Some(lost.clone());
+    let (resource, id) = (resource(VIRTIO), "0000:01:00.3".parse().unwrap());
+    let change = |now| [Change { resource: &resource, id: &id, now }];
+    assert_eq!(changes(&before, &after), change(Became::Remarkable(&lost)));
+    assert_eq!(changes(&after, &before), change(Became::Healthy));
+}
+
+#[test]
 fn a_virtio_device_needs_its_driver() {
     let pools = one(Attach::VirtioVdpa, vdpa_device(1, "virtio_vdpa"));
     let good = fine(&pools.pools[0].devices[0]);

@@ -2,6 +2,11 @@ use super::*;
 use crate::testing::{VHOST, offers, pools, resource};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+/// As when no pod holds anything.
+fn remove_all(orphans: Result<Orphans, Error>) {
+    assert_eq!(orphans.unwrap().remove(|_| false).unwrap(), [""; 0]);
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
@@ -16,7 +21,7 @@ fn specs_are_written_for_what_has_nodes_and_removed_with_their_resource() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("made/for/it");
     let offers = offers(&pools());
-    specs(&dir, &offers, None, &Ours::Own).unwrap();
+    remove_all(specs(&dir, &offers, None, &Ours::Own));
     assert_eq!(names(&dir), ["ringway.dev-vm-rings.json"]);
 
     let others = ["vendor.json", "ringway.dev-note.txt", "ringway.dev-old.json"];
@@ -25,7 +30,7 @@ fn specs_are_written_for_what_has_nodes_and_removed_with_their_resource() {
     for other in others.into_iter().chain(leftovers) {
         std::fs::write(dir.join(other), "").unwrap();
     }
-    specs(&dir, &Offers::new(), None, &Ours::Own).unwrap();
+    remove_all(specs(&dir, &Offers::new(), None, &Ours::Own));
     assert_eq!(names(&dir), [".vendor.json.12-0", "ringway.dev-note.txt", "vendor.json"]);
 }
 
@@ -34,7 +39,7 @@ fn an_unchanged_file_is_left_alone_and_a_changed_one_mended() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ringway.dev-vm-rings.json");
     let offers = offers(&pools());
-    let write = || specs(dir.path(), &offers, None, &Ours::Own).unwrap();
+    let write = || remove_all(specs(dir.path(), &offers, None, &Ours::Own));
     let inode = || path.symlink_metadata().unwrap().ino();
     write();
     let (first, content) = (inode(), std::fs::read(&path).unwrap());
@@ -54,7 +59,7 @@ fn a_symlink_in_place_of_a_spec_is_replaced_and_its_target_kept() {
     std::fs::write(&target, "kept").unwrap();
     let path = dir.path().join("ringway.dev-vm-rings.json");
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    specs(dir.path(), &offers(&pools()), None, &Ours::Own).unwrap();
+    remove_all(specs(dir.path(), &offers(&pools()), None, &Ours::Own));
     assert_eq!(std::fs::read(&target).unwrap(), b"kept");
     assert!(path.symlink_metadata().unwrap().is_file());
 }
@@ -62,7 +67,7 @@ fn a_symlink_in_place_of_a_spec_is_replaced_and_its_target_kept() {
 #[test]
 fn every_device_has_its_info() {
     let dir = tempfile::tempdir().unwrap();
-    infos(dir.path(), &offers(&pools()), &Ours::Own).unwrap();
+    remove_all(infos(dir.path(), &offers(&pools()), &Ours::Own));
     let dp = dir.path().join("dp");
     assert_eq!(
         names(&dp),
@@ -90,13 +95,13 @@ fn info_stays_while_a_device_is_in_trouble_and_goes_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut offers = offers(&pools());
     let other = dir.path().join("dp/intel.com-x-0000:05:00.2-device.json");
-    infos(dir.path(), &offers, &Ours::Own).unwrap();
+    remove_all(infos(dir.path(), &offers, &Ours::Own));
     std::fs::write(&other, "").unwrap();
 
     let offer = offers.get_mut(&resource(VHOST)).unwrap();
     offer.items[0].entry.device.vdpa = None;
     offer.items.truncate(1);
-    infos(dir.path(), &offers, &Ours::Own).unwrap();
+    remove_all(infos(dir.path(), &offers, &Ours::Own));
     assert_eq!(
         names(&dir.path().join("dp")),
         [
@@ -131,7 +136,7 @@ fn of_other_prefixes_only_the_resources_own_files_are_removed() {
         std::fs::write(dp.join(name), "").unwrap();
     }
     let ours = Ours::Others([Resource::of("intel.com", "nics").unwrap()].into());
-    infos(dir.path(), &Offers::new(), &ours).unwrap();
+    remove_all(infos(dir.path(), &Offers::new(), &ours));
     assert_eq!(names(&dp), others);
 
     let specs_of_others = ["ringway.dev-nics.json", "sriov-dp-net-pci-nics.json"];
@@ -140,6 +145,21 @@ fn of_other_prefixes_only_the_resources_own_files_are_removed() {
     for name in specs_of_others.into_iter().chain(["ringway-sriovdp-intel.com-old.json"]) {
         std::fs::write(cdi.join(name), "").unwrap();
     }
-    specs(&cdi, &Offers::new(), None, &ours).unwrap();
+    remove_all(specs(&cdi, &Offers::new(), None, &ours));
     assert_eq!(names(&cdi), specs_of_others);
+}
+
+#[test]
+fn an_orphan_stays_while_a_pod_holds_what_it_is_about() {
+    let dir = tempfile::tempdir().unwrap();
+    remove_all(infos(dir.path(), &offers(&pools()), &Ours::Own));
+    let dp = dir.path().join("dp");
+    let held = "ringway.dev-vm-rings-0000:01:00.1-device.json";
+    let orphans = infos(dir.path(), &Offers::new(), &Ours::Own).unwrap();
+    assert!(!orphans.is_empty());
+    assert_eq!(names(&dp).len(), 3, "only looked for");
+    assert_eq!(orphans.remove(|name| name == held).unwrap(), [held]);
+    assert_eq!(names(&dp), [held]);
+    remove_all(infos(dir.path(), &Offers::new(), &Ours::Own));
+    assert_eq!(names(&dp), [""; 0]);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ringway_node::{Resource, atomic, resource};
+use ringway_node::{Resource, atomic, place, resource};
 use serde_json::Value;
 
 use super::fields::{Fields, Wrong};
@@ -67,7 +67,7 @@ pub enum Error {
     #[error("parse the configuration as JSON")]
     Json(#[from] serde_json::Error),
     /// A value that cannot be.
-    #[error("configuration: {field} is {value}: must be {rule}")]
+    #[error("configuration: {field} is {value}: must be {rule}{}", on_line(*line))]
     Field {
         /// Path of the field, such as `resourceList[2].deviceType`.
         field: String,
@@ -75,15 +75,42 @@ pub enum Error {
         value: String,
         /// What it must be.
         rule: &'static str,
+        /// The line of the file; `None` in a warning.
+        line: Option<usize>,
     },
     /// A resource that kubelet would not take.
-    #[error("configuration: {field}")]
+    #[error("configuration: {field}{}", on_line(*line))]
     Resource {
         /// Path of the field.
         field: String,
+        /// The line of the file; `None` in a warning.
+        line: Option<usize>,
         /// What is wrong with it.
         source: resource::InvalidParts,
     },
+}
+
+fn on_line(line: Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}
+
+impl Error {
+    /// The same with the line of the field in the file.
+    fn placed(mut self, json: &[u8]) -> Self {
+        if let Self::Field { field, line, .. } | Self::Resource { field, line, .. } = &mut self {
+            *line = Some(place::line(json, field));
+        }
+        self
+    }
+
+    /// Whether there is no file.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Find { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Read(error) => error.is_not_found(),
+            Self::Json(_) | Self::Field { .. } | Self::Resource { .. } => false,
+        }
+    }
 }
 
 impl Config {
@@ -104,6 +131,10 @@ impl Config {
     /// It is not JSON, or a resource cannot be: then none is offered, as by that plugin, which ends. A
     /// resource whose selectors cannot be read is left out with a warning, also as by that plugin.
     pub fn parse(json: &[u8], prefix: &str) -> Result<Self, Error> {
+        Self::parse_fields(json, prefix).map_err(|error| error.placed(json))
+    }
+
+    fn parse_fields(json: &[u8], prefix: &str) -> Result<Self, Error> {
         let at_top = |wrong: Wrong| field("", wrong);
         let mut top = Fields::of("it", serde_json::from_slice(json)?).map_err(at_top)?;
         let list = match top.take("resourceList") {
@@ -160,8 +191,10 @@ impl Config {
                 return Err(wrong(Wrong::new("deviceType", &other.into(), rule)));
             }
         };
-        let resource = Resource::of(prefix, &name)
-            .map_err(|source| Error::Resource { field: format!("{path}.resourceName"), source })?;
+        let resource = Resource::of(prefix, &name).map_err(|source| {
+            let field = format!("{path}.resourceName");
+            Error::Resource { field, line: None, source }
+        })?;
         self.ignored(path, &fields);
         let Some(device_type) = device_type else {
             self.warnings.push(format!(
@@ -298,7 +331,7 @@ fn additional_info(fields: &mut Fields) -> Result<Option<AdditionalInfo>, Wrong>
 fn field(path: &str, wrong: Wrong) -> Error {
     let Wrong { field, value, rule } = wrong;
     let field = if path.is_empty() { field } else { format!("{path}.{field}") };
-    Error::Field { field, value, rule }
+    Error::Field { field, value, rule, line: None }
 }
 
 #[cfg(test)]

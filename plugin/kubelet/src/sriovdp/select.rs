@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 use ringway_node::DeviceId;
-use ringway_node::pools::{Allocation, Device, State, Vdpa};
+use ringway_node::pools::{Allocation, Carrier, Device, State, Vdpa};
 
 use super::config::{Config, DeviceType, ResourceConfig};
 use super::functions::{ACCELERATOR, Function, NETWORK};
@@ -160,7 +160,9 @@ fn entry(resource: &ResourceConfig, selector: &Selector, function: &Function) ->
         pf_pci_address: function.pf,
     };
     let with = With { rdma: selector.is_rdma, vhost_net: selector.need_vhost_net, extra };
-    Some(Entry { device, way, paths: NodePaths::Host, with })
+    // their configuration does not speak of it: who starts the plugin does
+    let carrier = Carrier::Ignore;
+    Some(Entry { device, way, carrier, paths: NodePaths::Host, with })
 }
 
 fn way(selector: &Selector, function: &Function) -> (Way, Option<Vdpa>) {

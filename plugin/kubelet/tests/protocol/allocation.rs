@@ -123,3 +123,19 @@ async fn a_broken_pools_file_stops_allocations_and_nothing_else() {
     assert_eq!((kubelet.registrations(VMS), kubelet.ended(VMS)), (1, 0));
     assert!(node.path("cdi/ringway.dev-vm-rings.json").exists());
 }
+
+#[tokio::test]
+async fn without_cdi_the_answer_names_the_node_and_its_stable_path() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin_with("a", &["--cdi", "never"]);
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    let answer = kubelet.allocate(VMS, &["0000:01:00.2"]).await.unwrap();
+    assert!(answer.cdi_devices.is_empty());
+    let [device] = &answer.devices[..] else { panic!("{answer:?}") };
+    assert_eq!(
+        (&*device.host_path, &*device.container_path),
+        ("/dev/vhost-vdpa-1", "/dev/ringway/0000:01:00.2")
+    );
+    assert!(!node.path("cdi/ringway.dev-vm-rings.json").exists());
+}

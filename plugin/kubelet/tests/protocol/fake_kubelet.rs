@@ -9,6 +9,10 @@ use std::sync::{Arc, Mutex};
 use ringway_proto::kubelet::deviceplugin as dp;
 use ringway_proto::kubelet::deviceplugin::device_plugin_client::DevicePluginClient;
 use ringway_proto::kubelet::deviceplugin::registration_server::{Registration, RegistrationServer};
+use ringway_proto::kubelet::podresources as pr;
+use ringway_proto::kubelet::podresources::pod_resources_lister_server::{
+    PodResourcesLister, PodResourcesListerServer,
+};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -27,6 +31,8 @@ pub(crate) struct Kubelet {
 #[derive(Default)]
 struct State {
     resources: Mutex<HashMap<String, Known>>,
+    /// What pods hold: resources and ids.
+    held: Mutex<Vec<(String, String)>>,
 }
 
 /// What kubelet knows of a resource.
@@ -36,6 +42,8 @@ struct Known {
     endpoint: String,
     options: dp::DevicePluginOptions,
     lists: Vec<List>,
+    /// Streams that have brought at least one list.
+    streams: usize,
     ended: usize,
     watching: Option<JoinHandle<()>>,
 }
@@ -70,7 +78,11 @@ impl Kubelet {
             RegistrationServer::new(service),
             UnixListenerStream::new(listener),
         );
-        let server = tokio::spawn(async { serving.await.unwrap() });
+        let holders = listen_for_holders(dir.to_owned(), state.clone());
+        let server = tokio::spawn(async {
+            let (served, ()) = tokio::join!(serving, holders);
+            served.unwrap();
+        });
         Self { dir: dir.to_owned(), server, state }
     }
 
@@ -115,9 +127,37 @@ impl Kubelet {
         self.ask(resource, |known| known.ended)
     }
 
+    /// The name of the socket that the resource was last registered with.
+    pub(crate) fn endpoint(&self, resource: &str) -> String {
+        self.ask(resource, |known| known.endpoint.clone())
+    }
+
+    /// Waits until the resource's last registration has brought a list.
+    pub(crate) async fn watched(&self, resource: &str) {
+        let is_so =
+            || self.ask(resource, |known| (known.streams == known.registrations).then_some(()));
+        eventually(&format!("stream of {resource}"), is_so).await;
+    }
+
+    /// Watches the resource's list once more, on a connection of its own.
+    pub(crate) async fn watch_beside(
+        &self,
+        resource: &str,
+    ) -> tonic::Streaming<dp::ListAndWatchResponse> {
+        let channel = connect(&self.dir.join(self.endpoint(resource))).await.unwrap();
+        let mut client = DevicePluginClient::new(channel);
+        client.list_and_watch(dp::Empty {}).await.unwrap().into_inner()
+    }
+
     /// Lets go of the resource's stream, as a kubelet in trouble does.
     pub(crate) fn drop_stream(&self, resource: &str) {
         self.ask(resource, Known::stop_watching);
+    }
+
+    /// From now on pods hold these devices.
+    pub(crate) fn pods_hold(&self, devices: &[(&str, &str)]) {
+        let owned = |(resource, id): &(&str, &str)| ((*resource).to_owned(), (*id).to_owned());
+        *self.state.held.lock().unwrap() = devices.iter().map(owned).collect();
     }
 
     /// Allocates for one container.
@@ -199,7 +239,11 @@ impl Registration for Service {
                 note(state.resources.lock().unwrap().entry(name.clone()).or_default());
             };
             let mut stream = client.list_and_watch(dp::Empty {}).await.unwrap().into_inner();
+            let mut first = true;
             while let Ok(Some(message)) = stream.message().await {
+                if std::mem::take(&mut first) {
+                    note(&|known| known.streams += 1);
+                }
                 let list: List = message
                     .devices
                     .into_iter()
@@ -226,4 +270,45 @@ async fn connect(socket: &Path) -> Result<Channel, Status> {
         .connect()
         .await
         .map_err(|e| Status::unavailable(e.to_string()))
+}
+
+/// Tells who holds what, as kubelet does on a socket of its own.
+async fn listen_for_holders(plugins_dir: PathBuf, state: Arc<State>) {
+    let dir = plugins_dir.parent().unwrap().join("pod-resources");
+    std::fs::create_dir_all(&dir).unwrap();
+    let socket = dir.join("kubelet.sock");
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(socket).unwrap();
+    let serving = Server::builder().serve_with_incoming(
+        PodResourcesListerServer::new(Holders(state)),
+        UnixListenerStream::new(listener),
+    );
+    serving.await.unwrap();
+}
+
+struct Holders(Arc<State>);
+
+#[tonic::async_trait]
+impl PodResourcesLister for Holders {
+    async fn list(
+        &self,
+        _: Request<pr::ListPodResourcesRequest>,
+    ) -> Result<Response<pr::ListPodResourcesResponse>, Status> {
+        let devices = |(resource, id): &(String, String)| pr::ContainerDevices {
+            resource_name: resource.clone(),
+            device_ids: vec![id.clone()],
+            ..Default::default()
+        };
+        let devices = self.0.held.lock().unwrap().iter().map(devices).collect();
+        let container = pr::ContainerResources { devices, ..Default::default() };
+        let pod = pr::PodResources { containers: vec![container], ..Default::default() };
+        Ok(Response::new(pr::ListPodResourcesResponse { pod_resources: vec![pod] }))
+    }
+
+    async fn get_allocatable_resources(
+        &self,
+        _: Request<pr::AllocatableResourcesRequest>,
+    ) -> Result<Response<pr::AllocatableResourcesResponse>, Status> {
+        Err(Status::unimplemented("the plugin does not ask"))
+    }
 }

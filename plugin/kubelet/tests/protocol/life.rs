@@ -17,7 +17,7 @@ async fn registered(kubelet: &Kubelet, resource: &str, times: usize) {
 async fn a_kubelet_that_restarts_is_told_again() {
     let node = Node::new();
     let kubelet = node.kubelet();
-    let _plugin = node.plugin("a");
+    let _plugin = node.patient_plugin("a");
     kubelet.healthy(VMS, &BOTH).await;
     for _ in 0..2 {
         kubelet_restarts(&node).await;
@@ -37,7 +37,7 @@ async fn kubelet_restarts(node: &Node) {
 async fn a_new_kubelet_socket_is_enough_to_be_told_again() {
     let node = Node::new();
     let old = node.kubelet();
-    let _plugin = node.plugin("a");
+    let _plugin = node.patient_plugin("a");
     old.healthy(VMS, &BOTH).await;
     let new = Kubelet::replace(&node.path("kubelet/device-plugins"));
     new.healthy(VMS, &BOTH).await;
@@ -47,7 +47,7 @@ async fn a_new_kubelet_socket_is_enough_to_be_told_again() {
 #[tokio::test]
 async fn kubelet_may_come_later_than_the_plugin() {
     let node = Node::new();
-    let plugin = node.plugin("a");
+    let plugin = node.patient_plugin("a");
     eventually("complaint", || plugin.log().contains("waiting for kubelet").then_some(())).await;
     let kubelet = node.kubelet();
     kubelet.healthy(VMS, &BOTH).await;
@@ -61,7 +61,7 @@ async fn the_agent_may_come_later_than_the_plugin() {
     std::fs::write(&foreign, "of an earlier run").unwrap();
     std::fs::remove_file(node.path("state/pools.json")).unwrap();
     let kubelet = node.kubelet();
-    let plugin = node.plugin("a");
+    let plugin = node.patient_plugin("a");
     eventually("complaint", || plugin.log().contains("pools.json").then_some(())).await;
     assert!(foreign.exists(), "not known is not empty");
     node.write_pools();
@@ -72,7 +72,7 @@ async fn the_agent_may_come_later_than_the_plugin() {
 async fn a_removed_socket_is_made_anew() {
     let node = Node::new();
     let kubelet = node.kubelet();
-    let _plugin = node.plugin("a");
+    let _plugin = node.patient_plugin("a");
     kubelet.healthy(VMS, &BOTH).await;
     kubelet.healthy(PODS, &["0000:01:00.3"]).await;
     std::fs::remove_file(node.path("kubelet/device-plugins/ringway-vm-rings-a.sock")).unwrap();
@@ -85,7 +85,7 @@ async fn a_removed_socket_is_made_anew() {
 async fn a_stream_that_kubelet_lost_is_offered_again() {
     let node = Node::new();
     let kubelet = node.kubelet();
-    let _plugin = node.plugin("a");
+    let _plugin = node.patient_plugin("a");
     kubelet.healthy(VMS, &BOTH).await;
     kubelet.drop_stream(VMS);
     registered(&kubelet, VMS, 2).await;
@@ -132,16 +132,77 @@ async fn one_for_the_machines_start_ends_when_another_serves_and_no_sooner() {
 }
 
 #[tokio::test]
+async fn of_two_instances_the_newer_one_is_told_when_kubelet_loses_it() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let _old = node.patient_plugin("old");
+    kubelet.healthy(VMS, &BOTH).await;
+    let new = node.patient_plugin("new");
+    registered(&kubelet, VMS, 2).await;
+    kubelet.watched(VMS).await;
+    kubelet.drop_stream(VMS);
+    registered(&kubelet, VMS, 3).await;
+    assert_eq!(kubelet.endpoint(VMS), "ringway-vm-rings-new.sock");
+    kubelet.watched(VMS).await;
+    drop(new); // SIGKILL, which leaves the socket
+    registered(&kubelet, VMS, 4).await;
+    assert_eq!(kubelet.endpoint(VMS), "ringway-vm-rings-old.sock");
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+}
+
+/// As a DaemonSet with `maxSurge: 1` does it.
+#[tokio::test]
+async fn while_instances_overlap_nothing_is_taken_away() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let mut running = node.patient_plugin("0");
+    kubelet.healthy(VMS, &BOTH).await;
+    kubelet.healthy(PODS, &["0000:01:00.3"]).await;
+    for next in 1..4 {
+        let successor = node.patient_plugin(&next.to_string());
+        registered(&kubelet, VMS, next + 1).await;
+        registered(&kubelet, PODS, next + 1).await;
+        kubelet.watched(VMS).await;
+        kubelet.watched(PODS).await;
+        assert!(running.terminate().await.success());
+        running = successor;
+        kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    }
+    for (resource, ids) in [(VMS, &BOTH[..]), (PODS, &["0000:01:00.3"])] {
+        assert_eq!(kubelet.ended(resource), 0, "of each stream a successor was there first");
+        let all: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), true)).collect();
+        assert!(kubelet.lists(resource).iter().all(|list| *list == all));
+    }
+}
+
+#[tokio::test]
+async fn two_streams_at_once_are_both_served() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.patient_plugin("a");
+    kubelet.healthy(VMS, &BOTH).await;
+    let mut second = kubelet.watch_beside(VMS).await;
+    assert_eq!(second.message().await.unwrap().unwrap().devices.len(), 2);
+    node.change_pools(|pools| drop(pools[0]["devices"].as_array_mut().unwrap().remove(1)));
+    kubelet.healthy(VMS, &BOTH[..1]).await;
+    assert_eq!(second.message().await.unwrap().unwrap().devices.len(), 1);
+    drop(second);
+    node.change_pools(|pools| drop(pools[0]["devices"].as_array_mut().unwrap().remove(0)));
+    kubelet.healthy(VMS, &[]).await;
+    assert_eq!((kubelet.registrations(VMS), kubelet.ended(VMS)), (1, 0));
+}
+
+#[tokio::test]
 async fn a_killed_instance_leaves_no_socket_for_long() {
     let node = Node::new();
     let kubelet = node.kubelet();
-    let killed = node.plugin("killed");
+    let killed = node.patient_plugin("killed");
     kubelet.healthy(VMS, &BOTH).await;
     drop(killed); // SIGKILL
     let socket =
         |instance| node.path(&format!("kubelet/device-plugins/ringway-vm-rings-{instance}.sock"));
     assert!(socket("killed").exists());
-    let _plugin = node.plugin("a");
+    let _plugin = node.patient_plugin("a");
     registered(&kubelet, VMS, 2).await;
     eventually("removal", || (!socket("killed").exists()).then_some(())).await;
     assert!(socket("a").exists());
@@ -151,7 +212,7 @@ async fn a_killed_instance_leaves_no_socket_for_long() {
 async fn on_sigterm_it_leaves_without_an_empty_list() {
     let node = Node::new();
     let kubelet = node.kubelet();
-    let mut plugin = node.plugin("a");
+    let mut plugin = node.patient_plugin("a");
     kubelet.healthy(VMS, &BOTH).await;
     kubelet.healthy(PODS, &["0000:01:00.3"]).await;
     assert!(plugin.terminate().await.success());
@@ -169,7 +230,7 @@ async fn on_sigterm_it_leaves_without_an_empty_list() {
 async fn an_allocation_under_way_is_answered_before_it_leaves() {
     let node = Node::new();
     let kubelet = node.kubelet();
-    let mut plugin = node.plugin("a");
+    let mut plugin = node.patient_plugin("a");
     kubelet.healthy(VMS, &BOTH).await;
     let held = node.lock("0000:01:00.2");
     let asking = kubelet.allocate(VMS, &BOTH);

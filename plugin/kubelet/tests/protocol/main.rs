@@ -12,6 +12,7 @@ mod life;
 mod offering;
 mod preference;
 mod sriovdp;
+mod status;
 
 use std::time::{Duration, Instant};
 

@@ -66,11 +66,25 @@ impl Node {
         Kubelet::start(&self.path("kubelet/device-plugins"))
     }
 
-    /// Starts the plugin's binary.
+    /// Starts the plugin's binary, which looks at sysfs all the time: no event tells of what changes
+    /// in a temporary one.
     pub(crate) fn plugin(&self, instance: &str) -> Plugin {
+        self.plugin_with(instance, &[])
+    }
+
+    /// The same with these flags.
+    pub(crate) fn plugin_with(&self, instance: &str, flags: &[&str]) -> Plugin {
+        let mut command = self.command();
+        command.arg("--pools").arg(self.path("state/pools.json")).args(flags);
+        self.start(command, instance)
+    }
+
+    /// Starts it as on a node, where it looks when something happens: what it recovers from it was
+    /// told of.
+    pub(crate) fn patient_plugin(&self, instance: &str) -> Plugin {
         let mut command = self.command();
         command.arg("--pools").arg(self.path("state/pools.json"));
-        self.start(command, instance)
+        self.start_with(command, instance, "0")
     }
 
     /// Starts it for the time until another one serves.
@@ -100,14 +114,41 @@ impl Node {
         command.arg("check").args(flags).output().unwrap()
     }
 
-    fn start(&self, mut command: Command, instance: &str) -> Plugin {
+    fn start(&self, command: Command, instance: &str) -> Plugin {
+        self.start_with(command, instance, "0.1")
+    }
+
+    fn start_with(&self, mut command: Command, instance: &str, interval: &str) -> Plugin {
         let log = self.path(&format!("plugin-{instance}.log"));
         let child = command
-            .args(["--instance", instance, "--health-interval", "0.1"])
+            .args(["--instance", instance, "--health-interval", interval])
+            .arg("--status-socket")
+            .arg(self.path(&format!("status-{instance}.sock")))
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         Plugin { child, log }
+    }
+
+    /// Asks a plugin how it is: whether it is well, and what it says.
+    pub(crate) fn probe(&self, instance: &str, question: &str) -> (bool, String) {
+        let mut command = self.command();
+        let socket = self.path(&format!("status-{instance}.sock"));
+        let output = command.args(["probe", question, "--status-socket"]).arg(socket).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// What a plugin counts.
+    pub(crate) fn metrics(&self, instance: &str) -> String {
+        use std::io::{Read, Write};
+        let socket = self.path(&format!("status-{instance}.sock"));
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
     }
 
     /// Publishes once, without a kubelet.

@@ -120,3 +120,38 @@ async fn resources_come_and_go_without_disturbing_others() {
     .await;
     assert!(!node.path("cdi/ringway.dev-vm-rings.json").exists());
 }
+
+#[tokio::test]
+async fn what_is_written_about_a_device_stays_while_a_pod_holds_it() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.pods_hold(&[(VMS, "0000:01:00.2")]);
+    let info =
+        |n| node.path(&format!("devinfo/dp/ringway.dev-vm-rings-0000:01:00.{n}-device.json"));
+    let (free, held, spec) = (info(1), info(2), node.path("cdi/ringway.dev-vm-rings.json"));
+    node.change_pools(|pools| *pools = json!([]));
+    eventually("removal", || (!free.exists()).then_some(())).await;
+    let told = || plugin.log().contains("pods hold what is no longer offered").then_some(());
+    eventually("complaint", told).await;
+    assert!(held.exists() && spec.exists());
+    kubelet.pods_hold(&[]);
+    eventually("removal", || (!held.exists() && !spec.exists()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_kubelet_does_not_say_who_holds_what() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.stop();
+    let info = node.path("devinfo/dp/ringway.dev-vm-rings-0000:01:00.1-device.json");
+    node.change_pools(|pools| *pools = json!([]));
+    let told = || plugin.log().contains("files nobody may need any more stay").then_some(());
+    eventually("complaint", told).await;
+    assert!(info.exists());
+    let _kubelet = node.kubelet();
+    eventually("removal", || (!info.exists()).then_some(())).await;
+}

@@ -2,6 +2,8 @@ use super::*;
 use crate::error::chain;
 use serde_json::json;
 
+mod published;
+
 fn parse(value: &Value) -> Result<Config, Error> {
     Config::parse(value.to_string().as_bytes(), "intel.com")
 }
@@ -11,7 +13,7 @@ fn one(resource: Value) -> Config {
 }
 
 fn check(value: Value, error: &str) {
-    assert_eq!(chain(&parse(&value).unwrap_err()), error);
+    assert_eq!(chain(&parse(&value).unwrap_err()), format!("{error} (line 1)"));
 }
 
 #[test]
@@ -150,11 +152,16 @@ fn what_cannot_be_is_an_error_that_names_field_and_value() {
     );
     let error = chain(&parse(&resource(json!({"resourceName": "b c"}))).unwrap_err());
     assert!(
-        error.starts_with("configuration: resourceList[1].resourceName: \"intel.com/b c\" is"),
+        error.starts_with(
+            "configuration: resourceList[1].resourceName (line 1): \"intel.com/b c\" is"
+        ),
         "{error}"
     );
     let error = chain(&Config::parse(b"{\"resourceList\": [\n{},]}", "intel.com").unwrap_err());
     assert!(error.contains("line 2 column 4"), "{error}");
+    let text = b"{\"resourceList\": [\n{\"resourceName\": \"a\"},\n{\"resourcename\":\n7}]}";
+    let error = chain(&Config::parse(text, "intel.com").unwrap_err());
+    assert!(error.ends_with("resourceName is 7: must be a string (line 4)"), "{error}");
 }
 
 #[test]

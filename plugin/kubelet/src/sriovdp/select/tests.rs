@@ -1,6 +1,7 @@
 use super::*;
 use crate::sriovdp::VdpaDevice;
 use crate::sriovdp::testing::vf;
+use ringway_kernel::testing::Mutations;
 use serde_json::{Value, json};
 
 fn told(list: Value, functions: &[Function]) -> Told {
@@ -171,36 +172,20 @@ fn a_device_has_what_its_resource_says() {
     assert_eq!((told.supplies[0].delivery, first.paths), (Delivery::Nodes, NodePaths::Host));
 }
 
-/// Bytes of configurations that are in use, changed at random: an error or a choice, and each function
+/// The seeds of the fuzz target (tests/fuzz), changed at random: an error or a choice, and each function
 /// at most once in it.
 #[test]
 fn no_configuration_ends_the_process() {
-    const SEEDS: [&str; 3] = [
-        r#"{"resourceList":[{"resourceName":"a","selectors":{"pfNames":["ens1f0#0-1,3"],"IsRdma":false}}]}"#,
-        r#"{"resourceList":[{"resourceName":"a","deviceType":"netDevice","selectors":[{"vendors":["15b3"]},{"vdpaType":"vhost"}],"additionalInfo":{"*":{"k":"v"}}},{"resourceName":"b"}]}"#,
-        r#"{"resourceList":[{"resourceName":"a","resourcePrefix":"x.org","excludeTopology":true,"selectors":{"rootDevices":["0000:01:00.0#2"],"linkTypes":["ether"],"needVhostNet":true}}]}"#,
-    ];
-    const BYTES: &[u8] = b"{}[]\",:#-0139aZ\\ \0\xff";
-    // xorshift (Marsaglia, 2003)
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = |end: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % end as u64).unwrap()
-    };
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/sriovdp");
     let (functions, mut read) = (four(), 0);
-    for round in 0..20_000 {
-        let mut bytes = SEEDS[round % SEEDS.len()].as_bytes().to_vec();
-        for _ in 0..=below(3) {
-            let at = below(bytes.len());
-            match below(3) {
-                0 => bytes[at] = BYTES[below(BYTES.len())],
-                1 => bytes.insert(at, BYTES[below(BYTES.len())]),
-                _ => drop(bytes.drain(at..bytes.len().min(at + 1 + below(8)))),
+    for bytes in Mutations::of(std::path::Path::new(seeds)).take(20_000) {
+        let config = match Config::parse(&bytes, "intel.com") {
+            Ok(config) => config,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                continue;
             }
-        }
-        let Ok(config) = Config::parse(&bytes, "intel.com") else { continue };
+        };
         read += 1;
         let told = select(&config, &functions, Delivery::Nodes);
         let entries = told.supplies.iter().flat_map(|supply| &supply.entries);

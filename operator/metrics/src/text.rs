@@ -3,21 +3,21 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::catalogue::Family;
-use super::histogram::Histogram;
+use crate::family::Family;
+use crate::histogram::Histogram;
 
 /// The media type of a page.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The answer to a scrape, family by family.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub struct Page {
     text: String,
 }
 
 impl Page {
     /// A family with its samples: the values of its labels, and a number. Nothing without samples.
-    pub(super) fn family<const N: usize, S: AsRef<str>, V: Display>(
+    pub fn family<const N: usize, S: AsRef<str>, V: Display>(
         &mut self,
         family: &Family,
         samples: impl IntoIterator<Item = ([S; N], V)>,
@@ -35,12 +35,12 @@ impl Page {
     }
 
     /// A family of one number.
-    pub(super) fn number(&mut self, family: &Family, number: impl Display) {
+    pub fn number(&mut self, family: &Family, number: impl Display) {
         self.family(family, [([""; 0], number)]);
     }
 
     /// A family of one histogram.
-    pub(super) fn histogram(&mut self, family: &Family, histogram: &Histogram) {
+    pub fn histogram(&mut self, family: &Family, histogram: &Histogram) {
         self.head(family);
         for (bound, count) in histogram.cumulative() {
             let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
@@ -51,7 +51,7 @@ impl Page {
     }
 
     /// The whole text.
-    pub(super) fn into_text(self) -> String {
+    pub fn into_text(self) -> String {
         self.text
     }
 
@@ -87,8 +87,8 @@ fn escaped(value: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::catalogue::Kind;
     use super::*;
+    use crate::family::Kind;
 
     #[test]
     fn samples_stand_below_their_head_and_values_are_escaped() {

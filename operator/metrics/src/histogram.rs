@@ -8,7 +8,7 @@ const BOUNDS: [f64; 9] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 
 /// How many durations there were, how long together, and how many up to each bound.
 #[derive(Debug, Default)]
-pub(super) struct Histogram {
+pub struct Histogram {
     /// By bound; those beyond the last are in `count` alone.
     buckets: [u64; BOUNDS.len()],
     count: u64,
@@ -16,7 +16,8 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn observe(&mut self, took: Duration) {
+    /// One more.
+    pub fn observe(&mut self, took: Duration) {
         self.count += 1;
         self.sum += took;
         let bucket = BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound);
@@ -26,7 +27,7 @@ impl Histogram {
     }
 
     /// Each bound with the number of durations up to it; the last without a bound.
-    pub(super) fn cumulative(&self) -> impl Iterator<Item = (Option<f64>, u64)> {
+    pub fn cumulative(&self) -> impl Iterator<Item = (Option<f64>, u64)> {
         let mut below = 0;
         let bounded = BOUNDS.iter().zip(self.buckets).map(move |(bound, count)| {
             below += count;
@@ -36,11 +37,12 @@ impl Histogram {
     }
 
     /// In seconds.
-    pub(super) fn sum(&self) -> f64 {
+    pub fn sum(&self) -> f64 {
         self.sum.as_secs_f64()
     }
 
-    pub(super) fn count(&self) -> u64 {
+    /// How many.
+    pub fn count(&self) -> u64 {
         self.count
     }
 }
