@@ -2,6 +2,7 @@
 //! does; a device in use stays as it is, and so does what is not Ringway's. A ring of its own:
 //! `cargo lab test faults`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 
@@ -84,6 +85,8 @@ fn vdpa_shape(device: &VdpaDevice) -> String {
 #[derive(Default)]
 struct Table {
     points: usize,
+    /// How often at each kind of call.
+    calls: BTreeMap<String, usize>,
     lost: Vec<String>,
 }
 
@@ -91,6 +94,7 @@ impl Table {
     /// Takes one point into account.
     fn row(&mut self, what: &str, point: Point, call: &str, wrong: &[String]) {
         self.points += 1;
+        *self.calls.entry(kind(call)).or_default() += 1;
         if !wrong.is_empty() {
             let side = if point.after { "after" } else { "before" };
             let wrong = wrong.join("\n    ");
@@ -105,9 +109,21 @@ impl Table {
             step => format!("one in {}", step | 1),
         };
         println!("\nshown: {what}: killed at {} points ({of}), {recovered} recovered", self.points);
+        for (call, times) in &self.calls {
+            println!("shown:   {times} times at {call}");
+        }
         assert!(self.lost.is_empty(), "not recovered:\n  {}", self.lost.join("\n  "));
         let least = least / (every() | 1);
         assert!(self.points >= least, "{} points: was anything killed?", self.points);
+    }
+}
+
+/// A call without what it is about.
+fn kind(call: &str) -> String {
+    let words: Vec<_> = call.split(' ').collect();
+    match call.contains("netlink") {
+        true => call.to_owned(),
+        false => words[..words.len() - 1].join(" "),
     }
 }
 
@@ -148,10 +164,11 @@ fn while_it_carves_and_while_it_puts_back() {
     foreign(&node);
     let rest = shape(&node);
     let agent = Agent::new();
-    agent.must("apply", &first());
+    let carves = tracer::writes(&agent.args("apply", &first()));
     let carved = shape(&node);
-    agent.must_reset(&[]);
+    let puts_back = tracer::writes(&agent.reset_args(&[]));
     assert_eq!(shape(&node), rest);
+    println!("\nshown: to carve takes {carves} writes, to put back {puts_back}");
 
     let mut table = Table::default();
     for point in points() {

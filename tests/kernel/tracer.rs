@@ -39,15 +39,28 @@ pub(crate) enum End {
     Status(i32),
 }
 
+/// How many writes a program makes when nobody kills it; it must succeed.
+pub(crate) fn writes(program: &[String]) -> usize {
+    let nowhere = Point { write: usize::MAX, after: false };
+    match follow(program, nowhere) {
+        (End::Status(0), writes) => writes,
+        (end, _) => panic!("{program:?}: {end:?}"),
+    }
+}
+
 /// Runs a program up to a point. The writes of its threads count, not those of its children, which
 /// end by themselves.
 pub(crate) fn run(program: &[String], point: Point) -> End {
+    follow(program, point).0
+}
+
+fn follow(program: &[String], point: Point) -> (End, usize) {
     let leader = start(program);
     let (mut writes, mut traced, mut last) = (0, false, None);
     let mut end = End::Status(-1);
     loop {
         let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
-            Err(Errno::ECHILD) => return end,
+            Err(Errno::ECHILD) => return (end, writes),
             status => status.unwrap(),
         };
         let (pid, signal, mut to_exit) = match status {
