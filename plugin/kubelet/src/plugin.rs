@@ -31,6 +31,12 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(4);
 /// Between two looks, however much happens.
 const SHORTEST_REST: Duration = Duration::from_millis(20);
 
+/// Kubelet's answer may have been waited for.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+/// Between two attempts to tell kubelet: its socket is there before it listens.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Between two looks where nothing tells of a change.
 const POLLED: Duration = Duration::from_secs(5);
 
@@ -150,7 +156,7 @@ impl Plugin {
             let source_good = self.reconcile().await;
             self.shared.counts.end(source_good, self.not_ready());
             // what changes all the time has a fifth of a processor at most
-            let rest = SHORTEST_REST.max(4 * start.elapsed());
+            let rest = (4 * start.elapsed()).clamp(SHORTEST_REST, LONGEST_REST);
             self.wait().await;
             tokio::time::sleep(rest.saturating_sub(start.elapsed())).await;
         }
@@ -319,6 +325,7 @@ impl Plugin {
 
     async fn register(&mut self) {
         self.again = None;
+        let mut again = Vec::new();
         let Shared { config, counts, .. } = &*self.shared;
         let socket = config.plugins_dir.join("kubelet.sock");
         let Some(kubelet) = identity(&socket) else {
@@ -335,8 +342,7 @@ impl Plugin {
                     let now = Instant::now();
                     let successor = from <= now && endpoint.has_successor(config, resource).await;
                     if from > now || successor {
-                        let next = if successor { now + SUCCESSOR_LOOK } else { from };
-                        self.again = Some(self.again.map_or(next, |again| again.min(next)));
+                        again.push(if successor { now + SUCCESSOR_LOOK } else { from });
                         continue;
                     }
                 }
@@ -354,8 +360,10 @@ impl Plugin {
                 endpoint.registered = Some(Registered { kubelet, when, streams, failures });
                 tracing::info!(%resource, socket = name, "registered with kubelet");
             }
+            again.extend(result.is_err().then(|| Instant::now() + RETRY));
             self.complaints.about(&format!("register {resource}"), result.err().map(|e| chain(&e)));
         }
+        self.again = again.into_iter().min();
     }
 
     fn log(&self, new: &Offers) {

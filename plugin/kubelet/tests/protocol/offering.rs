@@ -91,6 +91,28 @@ async fn a_draining_device_is_unhealthy() {
 }
 
 #[tokio::test]
+async fn a_carrier_counts_where_a_pool_says_so() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    node.set_uplink("1");
+    node.change_pools(|pools| {
+        pools[0]["carrier"] = json!("Require");
+        pools[1]["carrier"] = json!("Report");
+    });
+    node.set_uplink("0");
+    kubelet.list(VMS, |list| list.iter().all(|(_, healthy)| !healthy)).await;
+    let words = "parent 0000:01:00.0 has no carrier";
+    eventually("reasons", || (plugin.log().matches(words).count() == 3).then_some(())).await;
+    let line = "devices{resource=\"ringway.dev/pod-rings\",state=\"reported\"} 1";
+    eventually("metric", || node.metrics("a").contains(line).then_some(())).await;
+    node.set_uplink("1");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    assert_eq!(kubelet.lists(PODS).len(), 1, "it is told, and no more");
+}
+
+#[tokio::test]
 async fn resources_come_and_go_without_disturbing_others() {
     let mut node = Node::new();
     let kubelet = node.kubelet();
