@@ -18,7 +18,7 @@ use crate::holders;
 use crate::look::look;
 use crate::metrics;
 use crate::offer::{self, Became, Item, Offers};
-use crate::publish::{self, Orphans};
+use crate::publish;
 use crate::register::register;
 use crate::shared::Shared;
 use crate::source::{self, Source};
@@ -264,19 +264,18 @@ impl Plugin {
         self.offered.extend(self.offers.keys().cloned());
         let Config { cdi_dir, devinfo_dir, hook, source, pod_resources, .. } = &self.shared.config;
         let ours = source.ours(&self.offered);
-        let mut orphans = Orphans::default();
-        for (topic, published) in [
-            ("cdi", publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours)),
-            ("device-info", publish::infos(devinfo_dir, &self.offers, &ours)),
-        ] {
-            let problem = published.map(|found| orphans = std::mem::take(&mut orphans).and(found));
-            self.complaints.about(topic, problem.err().map(|e| chain(&e)));
-        }
+        let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours);
+        self.complaints.about("cdi", specs.err().map(|e| chain(&e)));
+        let infos = publish::infos(devinfo_dir, &self.offers, &ours);
+        self.complaints.about("device-info", infos.as_ref().err().map(|e| chain(e)));
+        let orphans = infos.unwrap_or_default();
         // as long as there is one it is looked after again and again
         let problem = match orphans.is_empty() {
             true => None,
             false => match holders::held(pod_resources).await {
-                Err(e) => Some(format!("files nobody may need any more stay: {}", chain(&e))),
+                Err(e) => {
+                    Some(format!("device-info nobody may need any more stays: {}", chain(&e)))
+                }
                 Ok(held) => match orphans.remove(|name| held.has(name)) {
                     Err(e) => Some(chain(&e)),
                     Ok(kept) if kept.is_empty() => None,
