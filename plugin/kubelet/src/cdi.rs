@@ -127,14 +127,9 @@ pub fn qualified_name(resource: &Resource, id: &DeviceId) -> String {
 
 /// The name of the resource's spec file.
 pub fn file_name(resource: &Resource) -> String {
-    file_name_of(resource.prefix(), resource.name())
-}
-
-/// The same for the parts of a resource.
-pub fn file_name_of(prefix: &str, name: &str) -> String {
-    match prefix {
-        Resource::PREFIX => format!("{FILE_PREFIX}{name}.json"),
-        prefix => format!("{OTHER_FILE_PREFIX}{prefix}-{name}.json"),
+    match resource.prefix() {
+        Resource::PREFIX => format!("{FILE_PREFIX}{}.json", resource.name()),
+        prefix => format!("{OTHER_FILE_PREFIX}{prefix}-{}.json", resource.name()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Which devices pods hold, as kubelet tells: what is written about them stays as long.
+//! Which devices pods hold, as kubelet tells: their device-info stays as long. A CDI spec does not: it
+//! would go on to name a node whose number may be another device's by then.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,14 +10,12 @@ use ringway_proto::kubelet::podresources::ListPodResourcesRequest;
 use ringway_proto::kubelet::podresources::pod_resources_lister_client::PodResourcesListerClient;
 use tonic::transport::Endpoint;
 
-use crate::cdi;
-
 /// Kubelet answers from memory; one that does not within this time does not answer.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Kubelet's own bound for this service (`pkg/kubelet/apis/podresources/constants.go`).
 const MAX_ANSWER: usize = 16 << 20;
 
-/// Names of files about devices that pods hold.
+/// Names of device-info files of devices that pods hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held(BTreeSet<String>);
 
@@ -40,9 +39,6 @@ impl Held {
     /// A device of a resource.
     pub fn insert(&mut self, resource: &str, id: &str) {
         self.0.insert(devinfo::file_name(&resource.replace('/', "-"), id));
-        if let Some((prefix, name)) = resource.split_once('/') {
-            self.0.insert(cdi::file_name_of(prefix, name));
-        }
     }
 
     /// Whether a file of this name is about one.
@@ -84,9 +80,7 @@ mod tests {
         held.insert("intel.com/nics", "0000:01:00.2");
         for name in [
             "ringway.dev-vm-rings-0000:01:00.1-device.json",
-            "ringway.dev-vm-rings.json",
             "intel.com-nics-0000:01:00.2-device.json",
-            "ringway-sriovdp-intel.com-nics.json",
         ] {
             assert!(held.has(name), "{name}");
         }

@@ -59,11 +59,11 @@ fn publish_once(config: &plugin::Config) -> anyhow::Result<()> {
         observed => observed.context("see what is offered")?,
     };
     let ours = config.source.ours(&offers.keys().cloned().collect());
-    let specs = publish::specs(&config.cdi_dir, &offers, config.hook.as_deref(), &ours)
+    publish::specs(&config.cdi_dir, &offers, config.hook.as_deref(), &ours)
         .context("write CDI specs")?;
     let infos = publish::infos(&config.devinfo_dir, &offers, &ours).context("write device-info")?;
     // before kubelet starts no container runs that could need them
-    specs.and(infos).remove(|_| false).context("remove what nothing stands behind")?;
+    infos.remove(|_| false).context("remove what nothing stands behind")?;
     tracing::info!(resources = offers.len(), "published");
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::holders;
 use crate::look::look;
 use crate::metrics;
 use crate::offer::{self, Became, Item, Offers};
-use crate::publish::{self, Orphans};
+use crate::publish;
 use crate::register::register;
 use crate::shared::Shared;
 use crate::source::{self, Source};
@@ -30,6 +30,12 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(4);
 
 /// Between two looks, however much happens.
 const SHORTEST_REST: Duration = Duration::from_millis(20);
+
+/// Kubelet's answer may have been waited for.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+/// Between two attempts to tell kubelet: its socket is there before it listens.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Between two looks where nothing tells of a change.
 const POLLED: Duration = Duration::from_secs(5);
@@ -158,7 +164,7 @@ impl Plugin {
                 return tracing::info!("another instance serves");
             }
             // what changes all the time has a fifth of a processor at most
-            let rest = SHORTEST_REST.max(4 * start.elapsed());
+            let rest = (4 * start.elapsed()).clamp(SHORTEST_REST, LONGEST_REST);
             self.wait().await;
             tokio::time::sleep(rest.saturating_sub(start.elapsed())).await;
         }
@@ -266,19 +272,18 @@ impl Plugin {
         self.offered.extend(self.offers.keys().cloned());
         let Config { cdi_dir, devinfo_dir, hook, source, pod_resources, .. } = &self.shared.config;
         let ours = source.ours(&self.offered);
-        let mut orphans = Orphans::default();
-        for (topic, published) in [
-            ("cdi", publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours)),
-            ("device-info", publish::infos(devinfo_dir, &self.offers, &ours)),
-        ] {
-            let problem = published.map(|found| orphans = std::mem::take(&mut orphans).and(found));
-            self.complaints.about(topic, problem.err().map(|e| chain(&e)));
-        }
+        let specs = publish::specs(cdi_dir, &self.offers, hook.as_deref(), &ours);
+        self.complaints.about("cdi", specs.err().map(|e| chain(&e)));
+        let infos = publish::infos(devinfo_dir, &self.offers, &ours);
+        self.complaints.about("device-info", infos.as_ref().err().map(|e| chain(e)));
+        let orphans = infos.unwrap_or_default();
         // as long as there is one it is looked after again and again
         let problem = match orphans.is_empty() {
             true => None,
             false => match holders::held(pod_resources).await {
-                Err(e) => Some(format!("files nobody may need any more stay: {}", chain(&e))),
+                Err(e) => {
+                    Some(format!("device-info nobody may need any more stays: {}", chain(&e)))
+                }
                 Ok(held) => match orphans.remove(|name| held.has(name)) {
                     Err(e) => Some(chain(&e)),
                     Ok(kept) if kept.is_empty() => None,
@@ -327,6 +332,7 @@ impl Plugin {
 
     async fn register(&mut self) {
         (self.again, self.replaced) = (None, false);
+        let mut again = Vec::new();
         let Shared { config, counts, .. } = &*self.shared;
         let socket = config.plugins_dir.join("kubelet.sock");
         let Some(kubelet) = identity(&socket) else {
@@ -347,8 +353,7 @@ impl Plugin {
                     let now = Instant::now();
                     let successor = from <= now && endpoint.has_successor(config, resource).await;
                     if from > now || successor {
-                        let next = if successor { now + SUCCESSOR_LOOK } else { from };
-                        self.again = Some(self.again.map_or(next, |again| again.min(next)));
+                        again.push(if successor { now + SUCCESSOR_LOOK } else { from });
                         replaced &= successor;
                         continue;
                     }
@@ -368,9 +373,10 @@ impl Plugin {
                 endpoint.registered = Some(Registered { kubelet, when, streams, failures });
                 tracing::info!(%resource, socket = name, "registered with kubelet");
             }
+            again.extend(result.is_err().then(|| Instant::now() + RETRY));
             self.complaints.about(&format!("register {resource}"), result.err().map(|e| chain(&e)));
         }
-        self.replaced = replaced;
+        (self.again, self.replaced) = (again.into_iter().min(), replaced);
     }
 
     fn log(&self, new: &Offers) {

@@ -1,6 +1,6 @@
 //! Writes what others read about our devices: CDI specs for container runtimes, device-info for
-//! Multus. Files of ours that nothing stands behind any more are orphans, which go once no pod holds
-//! what they are about; other files are left alone.
+//! Multus. Files of ours that nothing stands behind any more go, device-info once no pod
+//! holds the device; other files are left alone.
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -77,12 +77,6 @@ impl Ours {
 pub struct Orphans(Vec<PathBuf>);
 
 impl Orphans {
-    /// Both.
-    pub fn and(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
-        self
-    }
-
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -109,19 +103,15 @@ impl Orphans {
 ///
 /// # Errors
 /// The first failure; the specs before it are up to date.
-pub fn specs(
-    dir: &Path,
-    offers: &Offers,
-    hook: Option<&Path>,
-    ours: &Ours,
-) -> Result<Orphans, Error> {
+pub fn specs(dir: &Path, offers: &Offers, hook: Option<&Path>, ours: &Ours) -> Result<(), Error> {
     let mut keep = BTreeSet::new();
     for (resource, offer) in offers {
         if spec(dir, resource, offer, hook)? {
             keep.insert(cdi::file_name(resource));
         }
     }
-    orphans(dir, &keep, |name| ours.is_spec(name))
+    let gone = orphans(dir, &keep, |name| ours.is_spec(name))?;
+    gone.remove(|_| false).map(drop)
 }
 
 /// Brings the CDI spec of one resource up to date, and tells whether it has one.

@@ -21,7 +21,7 @@ fn specs_are_written_for_what_has_nodes_and_removed_with_their_resource() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("made/for/it");
     let offers = offers(&pools());
-    remove_all(specs(&dir, &offers, None, &Ours::Own));
+    specs(&dir, &offers, None, &Ours::Own).unwrap();
     assert_eq!(names(&dir), ["ringway.dev-vm-rings.json"]);
 
     let others = ["vendor.json", "ringway.dev-note.txt", "ringway.dev-old.json"];
@@ -30,7 +30,7 @@ fn specs_are_written_for_what_has_nodes_and_removed_with_their_resource() {
     for other in others.into_iter().chain(leftovers) {
         std::fs::write(dir.join(other), "").unwrap();
     }
-    remove_all(specs(&dir, &Offers::new(), None, &Ours::Own));
+    specs(&dir, &Offers::new(), None, &Ours::Own).unwrap();
     assert_eq!(names(&dir), [".vendor.json.12-0", "ringway.dev-note.txt", "vendor.json"]);
 }
 
@@ -39,7 +39,7 @@ fn an_unchanged_file_is_left_alone_and_a_changed_one_mended() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ringway.dev-vm-rings.json");
     let offers = offers(&pools());
-    let write = || remove_all(specs(dir.path(), &offers, None, &Ours::Own));
+    let write = || specs(dir.path(), &offers, None, &Ours::Own).unwrap();
     let inode = || path.symlink_metadata().unwrap().ino();
     write();
     let (first, content) = (inode(), std::fs::read(&path).unwrap());
@@ -59,7 +59,7 @@ fn a_symlink_in_place_of_a_spec_is_replaced_and_its_target_kept() {
     std::fs::write(&target, "kept").unwrap();
     let path = dir.path().join("ringway.dev-vm-rings.json");
     std::os::unix::fs::symlink(&target, &path).unwrap();
-    remove_all(specs(dir.path(), &offers(&pools()), None, &Ours::Own));
+    specs(dir.path(), &offers(&pools()), None, &Ours::Own).unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), b"kept");
     assert!(path.symlink_metadata().unwrap().is_file());
 }
@@ -145,7 +145,7 @@ fn of_other_prefixes_only_the_resources_own_files_are_removed() {
     for name in specs_of_others.into_iter().chain(["ringway-sriovdp-intel.com-old.json"]) {
         std::fs::write(cdi.join(name), "").unwrap();
     }
-    remove_all(specs(&cdi, &Offers::new(), None, &ours));
+    specs(&cdi, &Offers::new(), None, &ours).unwrap();
     assert_eq!(names(&cdi), specs_of_others);
 }
 

@@ -225,6 +225,15 @@ impl Node {
         ringway_node::atomic::write(&path, text.as_bytes(), 0o644).unwrap();
     }
 
+    /// Gives the card an interface with a carrier (`1`) or without one (`0`).
+    pub(crate) fn set_uplink(&self, carrier: &str) {
+        let device = "sys/devices/pci0000:00/0000:01:00.0/virtio0/net/p0";
+        self.tree.link("sys/class/net/p0", device);
+        // the other order would show an interface that is up and has none, for a moment
+        self.tree.write(&format!("{device}/carrier"), &format!("{carrier}\n"));
+        self.tree.write(&format!("{device}/operstate"), "up\n");
+    }
+
     /// Unbinds the vDPA device of function `n` from its bus driver, as far as sysfs shows it.
     pub(crate) fn unbind(&self, n: u32) {
         std::fs::remove_file(self.path(&vdpa_driver(n))).unwrap();
