@@ -13,6 +13,7 @@ use crate::{
 /// Detaches.
 pub fn del(world: &World, call: Call<'_>) -> Result<()> {
     let dir = &world.paths.attachments;
+    Record::remove_leftovers(dir);
     let (record, mut errors) = match Record::read(dir, call.target) {
         Ok(record) => (record, Vec::new()),
         // The addresses can be given back all the same.

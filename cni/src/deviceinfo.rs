@@ -88,9 +88,9 @@ pub fn write(world: &World, name: &str, info: &DeviceInfo) -> Result<()> {
     let dir = open_dir(world)?;
     refuse_link(&dir, name)?;
     let because = || format!("write device-info file {name}");
-    let temporary = format!(".{name}.{}", std::process::id());
+    let temporary = temporary(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    // One that was killed may have had our number.
+    // One that was killed may have left it.
     let _ = unlinkat(&dir, &temporary, AtFlags::empty());
     let mode = Mode::from_raw_mode(0o444);
     let write = || -> std::io::Result<()> {
@@ -106,12 +106,20 @@ pub fn write(world: &World, name: &str, info: &DeviceInfo) -> Result<()> {
     written.map_err(Error::because(Code::Io, because()))
 }
 
+/// Of one attachment, whose device is locked: nobody else writes it.
+fn temporary(name: &str) -> String {
+    format!(".{name}.new")
+}
+
 /// Removes the file; that it is gone already is fine.
 pub fn remove(world: &World, name: &str) -> Result<()> {
     if !world.paths.devinfo.join("cni").exists() {
         return Ok(());
     }
-    match unlinkat(open_dir(world)?, name, AtFlags::empty()) {
+    let dir = open_dir(world)?;
+    // what is left of a write that was killed
+    let _ = unlinkat(&dir, temporary(name), AtFlags::empty());
+    match unlinkat(&dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => {
             Err(Error::because(Code::Io, format!("remove device-info file {name}"))(error))

@@ -22,6 +22,7 @@ pub fn gc(world: &World, conf: &NetConf, path: &[PathBuf]) -> Result<()> {
         return Err(Error::new(Code::Config, text));
     };
     let mut errors = Vec::new();
+    Record::remove_leftovers(&world.paths.attachments);
     for record in Record::list(&world.paths.attachments)? {
         if !is_garbage(&record, conf, valid) || has_namespace(world, &record)? {
             continue;

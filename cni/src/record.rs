@@ -168,6 +168,14 @@ impl Record {
         atomic::write(&dir.join(name), &json, 0o600).map_err(Error::because(Code::Io, about))
     }
 
+    /// Removes what a process that was killed while it wrote a record has left. That it cannot is no
+    /// reason for a verb to fail.
+    pub fn remove_leftovers(dir: &Path) {
+        if let Err(error) = atomic::remove_leftovers(dir, |target| target.ends_with(".json")) {
+            tracing::warn!(error = Error::because(Code::Io, "leftovers")(error).chain(), "kept");
+        }
+    }
+
     /// Removes it.
     pub fn remove(&self, dir: &Path) -> Result<()> {
         let path = dir.join(file_name(&self.container_id, &self.ifname));

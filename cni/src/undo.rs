@@ -141,6 +141,7 @@ impl Drop for Guard<'_> {
 ///
 /// An error if one of them is still used, or something could not be put back.
 pub fn remains(world: &World, record: &Record, path: &[PathBuf]) -> Result<()> {
+    Record::remove_leftovers(&world.paths.attachments);
     for mut other in Record::list(&world.paths.attachments)? {
         if other.device != record.device || other.phase == Phase::Detached {
             continue;

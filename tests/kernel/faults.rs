@@ -14,6 +14,8 @@ use crate::agent::{Agent, text};
 use crate::node::{IGB, Node, VIRTIO};
 use crate::tracer::{self, End, Point};
 
+mod cni;
+
 /// Somebody else's vDPA device, on a management device that Ringway is not asked to use.
 const FOREIGN: &str = "theirs";
 

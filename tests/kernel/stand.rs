@@ -257,7 +257,7 @@ impl Stand {
 
     /// What the binary may have written, its log and locks not counted.
     pub fn files(&self) -> Vec<String> {
-        let dirs = ["etc", "var/lib/ringway/attachments", "var/run/k8s.cni.cncf.io/devinfo"];
+        let dirs = ["etc", "var/lib/ringway/attachments", "var/run/k8s.cni.cncf.io/devinfo/cni"];
         let mut found = Vec::new();
         for dir in dirs {
             let Ok(entries) = fs::read_dir(self.path(dir)) else { continue };
