@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ringway_kernel::Root;
 use ringway_node::Resource;
+use tokio::task::JoinSet;
 
 use crate::complaints::Complaints;
 use crate::due::{self, Due, Registered, due};
@@ -341,7 +342,9 @@ impl Plugin {
         };
         self.complaints.about("kubelet", None);
         let mut replaced = !self.endpoints.is_empty();
-        for (resource, endpoint) in &mut self.endpoints {
+        // all at once: one that kubelet takes its time for holds up no other
+        let mut telling = JoinSet::new();
+        for (resource, endpoint) in &self.endpoints {
             let watched = endpoint.watched();
             match due(endpoint.registered.as_ref(), kubelet, watched) {
                 Due::No => {
@@ -360,12 +363,20 @@ impl Plugin {
                 }
             }
             replaced = false;
-            let name = endpoint::socket_name(resource, &config.instance);
-            let result = register(&socket, resource, &name).await;
-            counts.registered(resource, result.is_ok());
+            let (resource, socket) = (resource.clone(), socket.clone());
+            let name = endpoint::socket_name(&resource, &config.instance);
+            telling.spawn(async move {
+                let result = register(&socket, &resource, &name).await;
+                (resource, name, watched, result)
+            });
+        }
+        while let Some(told) = telling.join_next().await {
+            let Ok((resource, name, watched, result)) = told else { continue };
+            let Some(endpoint) = self.endpoints.get_mut(&resource) else { continue };
+            counts.registered(&resource, result.is_ok());
             if result.is_ok() {
                 if endpoint.registered.is_none() {
-                    endpoint::remove_dead(config, resource).await;
+                    endpoint::remove_dead(config, &resource).await;
                 }
                 let failures = endpoint.registered.filter(|last| last.kubelet == kubelet);
                 let failures = failures.map_or(0, |last| due::failures(&last, watched));
