@@ -97,13 +97,21 @@ impl Error {
         self.code
     }
 
-    /// The text with those of its causes.
+    /// The text with those of its causes, in one line: a cause may repeat what a tenant has written, and
+    /// it goes to logs and terminals.
     pub fn chain(&self) -> String {
         let mut text = self.text.clone();
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {
             text += &format!(": {error}");
             source = error.source();
+        }
+        if text.contains(char::is_control) {
+            let escaped = |c: char| match c.is_control() {
+                true => c.escape_default().to_string(),
+                false => c.to_string(),
+            };
+            text = text.chars().map(escaped).collect();
         }
         text
     }

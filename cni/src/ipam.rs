@@ -18,6 +18,7 @@ use crate::{
 mod answer;
 mod process;
 
+pub use answer::parse;
 pub use process::{DEADLINE, find};
 
 /// An IPAM plugin with what it is to know.

@@ -219,18 +219,22 @@ fn file_name(container_id: &str, ifname: &str) -> String {
     format!("{container_id}:{ifname}.json")
 }
 
+/// Reads a record; `name` is for errors.
+pub fn parse(bytes: &[u8], name: &str) -> Result<Record> {
+    let record: Record =
+        serde_json::from_slice(bytes).map_err(Error::because(Code::Decode, name.to_owned()))?;
+    if record.version != VERSION {
+        let text = format!("{name} is of version {}, not {VERSION}", record.version);
+        let advice = "the Ringway that wrote it must detach it";
+        return Err(Error::new(Code::Decode, text).advise(advice));
+    }
+    Ok(record)
+}
+
 fn read(path: &Path) -> Result<Option<Record>> {
     let bytes = match atomic::read(path, LONGEST) {
         Err(error) if error.is_not_found() => return Ok(None),
         bytes => bytes.map_err(Error::because(Code::Io, "record of an attachment"))?,
     };
-    let name = || format!("record {}", path.display());
-    let record: Record =
-        serde_json::from_slice(&bytes).map_err(Error::because(Code::Decode, name()))?;
-    if record.version != VERSION {
-        let text = format!("{} is of version {}, not {VERSION}", name(), record.version);
-        let advice = "the Ringway that wrote it must detach it";
-        return Err(Error::new(Code::Decode, text).advise(advice));
-    }
-    Ok(Some(record))
+    parse(&bytes, &format!("record {}", path.display())).map(Some)
 }

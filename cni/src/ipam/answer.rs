@@ -31,7 +31,7 @@ struct Failure {
 }
 
 /// A result of version 0.3.1 to 1.0.0, checked: it becomes netlink requests.
-pub(super) fn parse(output: &[u8], kind: &str) -> Result<Addressing> {
+pub fn parse(output: &[u8], kind: &str) -> Result<Addressing> {
     let name = || format!("result of IPAM plugin {kind}");
     let answer: Answer =
         serde_json::from_slice(output).map_err(Error::because(Code::Ipam, name()))?;
