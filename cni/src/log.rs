@@ -28,16 +28,23 @@ use crate::{
 };
 
 /// Starts logging for one verb. Without a file errors alone go to standard error, which runtimes
-/// keep.
+/// keep; so they do where the file cannot be written, which is no reason not to detach a device.
+///
+/// An error for a name that a tenant may not choose.
 pub fn start(
     world: &World,
     file: Option<&str>,
     level: Option<Level>,
     target: Option<&Target>,
 ) -> Result<()> {
-    let (sink, default): (Box<dyn Write + Send>, _) = match file {
-        Some(name) => (Box::new(open(world, name)?), Level::Info),
-        None => (Box::new(std::io::stderr()), Level::Error),
+    if let Some(name) = file {
+        check(world, name)?;
+    }
+    let opened = file.map(|name| open(world, name)).transpose();
+    let (sink, default, problem): (Box<dyn Write + Send>, _, _) = match opened {
+        Ok(Some(file)) => (Box::new(file), Level::Info, None),
+        Ok(None) => (Box::new(std::io::stderr()), Level::Error, None),
+        Err(problem) => (Box::new(std::io::stderr()), Level::Error, Some(problem)),
     };
     let mut fields = Map::new();
     if let Some(Target { container_id, ifname, .. }) = target {
@@ -47,17 +54,25 @@ pub fn start(
     let log = Log { level: level.unwrap_or(default).into(), fields, sink: Mutex::new(sink) };
     // One that is set already is a test's.
     let _ = tracing::subscriber::set_global_default(log);
+    if let Some(problem) = problem {
+        tracing::error!(error = problem.chain(), "no log file");
+    }
     Ok(())
 }
 
-/// A file of the log directory, made where it is missing, written at its end.
-fn open(world: &World, name: &str) -> Result<File> {
+/// Whether a tenant may name a log file so.
+fn check(world: &World, name: &str) -> Result<()> {
     let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let bare = !name.starts_with('.') && (1..=100).contains(&name.len());
     if !bare || !name.bytes().all(inside) {
         let rule = format!("must be the bare name of a file in {}", world.logs.display());
         return Err(bad("logFile", name, &rule));
     }
+    Ok(())
+}
+
+/// A file of the log directory, made where it is missing, written at its end.
+fn open(world: &World, name: &str) -> Result<File> {
     let path = world.logs.join(name);
     let failed = |op| format!("{op} log file {}", path.display());
     DirBuilder::new()
@@ -193,7 +208,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let world = World::under(dir.path());
         for bad in ["", ".", "..", "../x", "/etc/x", "a/b", ".hidden", "a b", "a\nb"] {
-            let error = open(&world, bad).unwrap_err();
+            let error = check(&world, bad).unwrap_err();
             assert_eq!(error.code(), Code::Config, "{bad:?}");
             assert!(error.to_string().contains("logFile"), "{error}");
         }
