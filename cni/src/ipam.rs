@@ -62,6 +62,14 @@ impl Ipam<'_> {
         self.call("GC", None, &self.conf_at_most(Version::V1_1_0)).map(|_| true)
     }
 
+    /// Asks whether an ADD could be served now, where the plugin knows that question.
+    pub fn status(&self) -> Result<()> {
+        match self.speaks(Version::V1_1_0)? {
+            true => self.call("STATUS", None, &self.conf_at_most(Version::V1_1_0)).map(drop),
+            false => Ok(()),
+        }
+    }
+
     fn speaks(&self, version: Version) -> Result<bool> {
         let conf = json!({"cniVersion": Version::V1_0_0.as_str()});
         let output = self.call("VERSION", None, &conf)?;

@@ -311,8 +311,16 @@ fn status_tells_what_an_add_would_lack() {
     let node = Node::new();
     let status = || Call::new("STATUS");
     assert_eq!(status().run(&node).unwrap(), Value::Null);
-    let with_ipam = status().conf("ipam", json!({"type": "fake"}));
-    check_error(&with_ipam.run(&node).unwrap_err(), 50, "fake is not in CNI_PATH");
+    let with_ipam = || status().conf("ipam", json!({"type": "fake"}));
+    check_error(&with_ipam().run(&node).unwrap_err(), 50, "fake is not in CNI_PATH");
+    // the question is newer than most plugins
+    node.plugin("fake", r#"{"supportedVersions":["1.0.0"]}"#, 0);
+    assert_eq!(with_ipam().run(&node).unwrap(), Value::Null);
+    node.plugin("fake", r#"{"supportedVersions":["1.0.0","1.1.0"]}"#, 0);
+    assert_eq!(with_ipam().run(&node).unwrap(), Value::Null);
+    assert_eq!(node.plugin_calls(), ["VERSION", "VERSION", "STATUS"]);
+    node.plugin("fake", r#"{"code":50,"msg":"no range is left"}"#, 1);
+    check_error(&with_ipam().run(&node).unwrap_err(), 50, "no range is left");
     fs::remove_file(node.path("var/lib/ringway/pools.json")).unwrap();
     check_error(&status().run(&node).unwrap_err(), 50, "pools.json");
     check_error(
