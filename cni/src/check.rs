@@ -44,7 +44,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
 }
 
 fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()> {
-    let netns = record.netns.open();
+    let netns = record.netns.find()?;
     let path = record.netns.path.display().to_string();
     let netns = netns.ok_or_else(|| differs("namespace", "none or another", &path))?;
     let link = netdev::in_pod(&world.root, &record.place, &netns)?;

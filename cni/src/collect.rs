@@ -6,7 +6,12 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use crate::{error::Result, gc, record::Record, world::World};
+use crate::{
+    error::{Error, Result},
+    gc,
+    record::Record,
+    world::World,
+};
 
 /// What became of it.
 #[derive(Debug, Default)]
@@ -19,8 +24,8 @@ pub struct Collected {
 
 /// Undoes attachments whose namespace was gone before `grace` and is so after it, IPAM included.
 pub fn collect(world: &World, path: &[PathBuf], grace: Duration) -> Result<Collected> {
-    let dead = dead(world)?;
     let mut collected = Collected::default();
+    let dead = dead(world, &mut collected)?;
     if dead.is_empty() {
         return Ok(collected);
     }
@@ -46,11 +51,18 @@ pub fn collect(world: &World, path: &[PathBuf], grace: Duration) -> Result<Colle
     Ok(collected)
 }
 
-fn dead(world: &World) -> Result<Vec<Record>> {
+fn dead(world: &World, collected: &mut Collected) -> Result<Vec<Record>> {
+    let (records, unreadable) = Record::list_all(&world.paths.attachments)?;
+    collected.kept.extend(unreadable.iter().map(Error::chain));
     let mut dead = Vec::new();
-    for record in Record::list(&world.paths.attachments)? {
-        if !gc::has_namespace(world, &record)? {
-            dead.push(record);
+    for record in records {
+        match gc::has_namespace(world, &record) {
+            Ok(true) => {}
+            Ok(false) => dead.push(record),
+            Err(error) => {
+                let who = format!("{} of {}", record.device, record.label());
+                collected.kept.push(format!("{who}: {}", error.chain()));
+            }
         }
     }
     Ok(dead)

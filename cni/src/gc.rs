@@ -24,10 +24,15 @@ pub fn gc(world: &World, conf: &NetConf, path: &[PathBuf]) -> Result<()> {
     let mut errors = Vec::new();
     Record::remove_leftovers(&world.paths.attachments);
     for record in Record::list(&world.paths.attachments)? {
-        if !is_garbage(&record, conf, valid) || has_namespace(world, &record)? {
+        if !is_garbage(&record, conf, valid) {
             continue;
         }
-        match collect(world, &record, path) {
+        let collected = match has_namespace(world, &record) {
+            Ok(true) => continue,
+            Ok(false) => collect(world, &record, path),
+            Err(error) => Err(error),
+        };
+        match collected {
             Ok(more) => errors.extend(more),
             Err(error) => errors.push(error),
         }
@@ -50,7 +55,7 @@ fn is_garbage(record: &Record, conf: &NetConf, valid: &[ValidAttachment]) -> boo
 
 /// Whether an attachment's namespace is there.
 pub(crate) fn has_namespace(world: &World, record: &Record) -> Result<bool> {
-    Ok(record.of_this_boot(&world.root)? && record.netns.open().is_some())
+    Ok(record.of_this_boot(&world.root)? && record.netns.find()?.is_some())
 }
 
 /// Undoes one whose namespace is gone; gives all that went wrong.

@@ -66,8 +66,8 @@ pub fn grant(world: &World, device_id: Option<&str>, pod: &Pod) -> Result<Grant>
     let pools = read_pools(world)?;
     let (pool, device) = find(&pools, &id)?;
     limits::namespace(pool, pod)?;
-    held(world, pool, device, pod)?;
-    ready(pool, device)?;
+    let known = held(world, pool, device, pod)?;
+    ready(pool, device, known)?;
     stuck::check(&world.paths.stuck, id.as_str(), "attach", stuck::Reach::Device)?;
     not_a_pf(world, device)?;
     let (place, attachment) = identity::as_it_is(world, pool, device)?;
@@ -110,9 +110,12 @@ fn find<'a>(pools: &'a Pools, id: &DeviceId) -> Result<(&'a Pool, &'a Device)> {
     })
 }
 
-fn ready(pool: &Pool, device: &Device) -> Result<()> {
+/// A device that is to be changed is not changed as long as kubelet says that a pod holds it: that pod
+/// may have it, or it could never start, and never end.
+fn ready(pool: &Pool, device: &Device, held: bool) -> Result<()> {
     let state = match device.state {
         State::Ready => return Ok(()),
+        State::Draining if held => return Ok(()),
         State::Draining => "draining",
         State::Failed => "failed",
     };
@@ -121,10 +124,11 @@ fn ready(pool: &Pool, device: &Device) -> Result<()> {
     Err(Error::new(Code::TryAgain, text))
 }
 
-fn held(world: &World, pool: &Pool, device: &Device, pod: &Pod) -> Result<()> {
+/// Whether kubelet says that the pod holds the device: `false` where nobody asks kubelet.
+fn held(world: &World, pool: &Pool, device: &Device, pod: &Pod) -> Result<bool> {
     let config = Config::read(&world.config)?;
     if !config.require_allocation {
-        return Ok(());
+        return Ok(false);
     }
     let advice = "only a device that kubelet gave to the pod may be attached; a node without \
                   kubelet sets requireAllocation to false in /etc/cni/net.d/ringway.d/config.json";
@@ -139,7 +143,7 @@ fn held(world: &World, pool: &Pool, device: &Device, pod: &Pod) -> Result<()> {
     if checkpoint::holds(&path, uid, &pool.resource, &device.id)
         .map_err(|error| error.advise(advice))?
     {
-        return Ok(());
+        return Ok(true);
     }
     let text = format!(
         "device {} of {} is not held by pod {pod} with UID {uid:?}",

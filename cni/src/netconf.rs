@@ -127,6 +127,18 @@ impl NetConf {
         })
     }
 
+    /// What DEL needs of a configuration that ADD may have refused, or that was changed since: whose it
+    /// is, and who gives addresses. What is wrong with the rest is no reason to keep a device.
+    pub fn for_del(json: &[u8]) -> Result<Self> {
+        Self::parse(json).or_else(|wrong| {
+            let known = ["cniVersion", "name", "type", "ipam"];
+            let mut raw: Map<String, Value> = serde_json::from_slice(json).map_err(|_| wrong)?;
+            raw.retain(|key, _| known.contains(&key.as_str()));
+            let text = serde_json::to_vec(&raw);
+            Self::parse(&text.map_err(Error::because(Code::Decode, "network configuration"))?)
+        })
+    }
+
     /// The address asked for: the runtime's, else that of `CNI_ARGS`, else the configuration's, as
     /// sriov-cni orders them.
     pub fn wanted_mac(&self, by_args: Option<Mac>) -> Option<Mac> {

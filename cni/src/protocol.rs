@@ -56,8 +56,11 @@ pub fn run(
     if invocation.verb == Verb::Version {
         return Ok(Some(versions(&input)));
     }
-    let conf =
-        NetConf::parse(&input).map_err(|error| Failed { error, version: version(&input) })?;
+    let conf = match invocation.verb {
+        Verb::Del => NetConf::for_del(&input),
+        _ => NetConf::parse(&input),
+    };
+    let conf = conf.map_err(|error| Failed { error, version: version(&input) })?;
     let answer = dispatch(world, &invocation, &conf);
     if let Err(error) = &answer {
         tracing::error!(error = error.chain(), code = error.code().number(), "failed");
@@ -67,7 +70,14 @@ pub fn run(
 
 fn dispatch(world: &World, invocation: &Invocation, conf: &NetConf) -> Result<Option<Value>> {
     let Invocation { verb, target, args, path } = invocation;
-    log::start(world, conf.log_file.as_deref(), conf.log_level, target.as_ref())?;
+    let log = log::start(world, conf.log_file.as_deref(), conf.log_level, target.as_ref());
+    match (log, verb) {
+        // for ADD to refuse, and no reason to keep a device
+        (Err(_), Verb::Del) => {
+            log::start(world, None, conf.log_level, target.as_ref())?;
+        }
+        (log, _) => log?,
+    }
     let call = |target| Call { target, args, path, conf };
     match (verb, target) {
         (Verb::Add, Some(target)) => add::add(world, call(target)).map(Some),

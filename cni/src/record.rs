@@ -122,10 +122,21 @@ pub struct IpamRecord {
 }
 
 impl Namespace {
-    /// The namespace, if it is still that one.
-    pub fn open(&self) -> Option<Netns> {
-        let netns = Netns::open(&self.path).ok()?;
-        (netns.identity().ok()? == self.identity).then_some(netns)
+    /// The namespace; `None` if it is gone, or another has its place.
+    ///
+    /// An error where that is not known: that no file can be opened now does not mean that a pod has
+    /// ended.
+    pub fn find(&self) -> Result<Option<Netns>> {
+        match Netns::open(&self.path) {
+            Ok(netns) => Ok((netns.identity()? == self.identity).then_some(netns)),
+            Err(error) if error.is_missing() => Ok(None),
+            // something else is there, which is no namespace
+            Err(ringway_kernel::Error::Unexpected { .. }) => Ok(None),
+            Err(error) => {
+                let text = format!("look whether namespace {} is there", self.path.display());
+                Err(Error::because(Code::Io, text)(error))
+            }
+        }
     }
 }
 
@@ -206,7 +217,7 @@ impl Record {
     /// Whether a pod uses it: ADD succeeded, and the namespace is still there.
     pub fn is_live(&self, root: &Root) -> Result<bool> {
         let attached = self.phase == Phase::Attached;
-        Ok(attached && self.of_this_boot(root)? && self.netns.open().is_some())
+        Ok(attached && self.of_this_boot(root)? && self.netns.find()?.is_some())
     }
 }
 

@@ -42,8 +42,11 @@ pub(crate) fn told(error: Error) -> anyhow::Error {
 pub(crate) fn namespace(root: &Root, record: &Record) -> Result<&'static str> {
     Ok(match record.of_this_boot(root).map_err(told)? {
         false => "of an earlier boot",
-        true if record.netns.open().is_some() => "alive",
-        true => "gone",
+        true => match record.netns.find() {
+            Ok(Some(_)) => "alive",
+            Ok(None) => "gone",
+            Err(_) => "unknown",
+        },
     })
 }
 

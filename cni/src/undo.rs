@@ -70,7 +70,7 @@ fn detach(world: &World, record: &Record) -> Result<Outcome> {
     stuck::check(&world.paths.stuck, device, "detach", stuck::Reach::Device)?;
     let home = match moves {
         Some(before) => {
-            let netns = record.netns.open();
+            let netns = record.netns.find()?;
             netdev::bring_home(&world.root, &record.place, netns.as_ref(), &before.name)?
         }
         None => Home::Gone,

@@ -67,7 +67,8 @@ fn a_device_must_be_named_known_ready_held_and_what_its_pool_says() {
         (device("0000:01:00.1\n"), 7, "is not a device id"),
         (device("0000:99:00.1"), 7, "is in no pool"),
         (device("0000:01:00.0"), 7, "is a PF"),
-        (device("draining"), 11, "draining: about to be rebuilt"),
+        // the pod's own, as kubelet knows: what counts is what the device is
+        (device("draining"), 11, "device draining has no vDPA device"),
         (device("failed"), 11, "failed: no such function"),
         (device("unbound"), 11, "bound to no driver"),
         (
@@ -254,7 +255,37 @@ fn a_node_without_kubelet_may_turn_the_question_off() {
     let call = || Call::new("ADD").conf("deviceID", VHOST).args("");
     check_error(&call().run(&node).unwrap_err(), 4, "K8S_POD_UID");
     node.write("etc/cni/net.d/ringway.d/config.json", r#"{"requireAllocation": false}"#);
+    let draining = Call::new("ADD").conf("deviceID", "draining").args("");
+    check_error(&draining.run(&node).unwrap_err(), 11, "draining: about to be rebuilt");
     call().run(&node).unwrap();
+}
+
+/// A tenant edits its network while pods are attached: their ends are not its to prevent.
+#[test]
+fn del_goes_by_the_record_whatever_the_configuration_says_now() {
+    let node = Node::new();
+    let call = |verb| Call::new(verb).conf("deviceID", VHOST);
+    for (field, value) in [
+        ("vlan", json!(5000)),
+        ("trunk", json!([1])),
+        ("logFile", json!("/etc/x")),
+        ("pciBusID", json!("0000:09:00.0")),
+        ("runtimeConfig", json!({"mac": "01:00:00:00:00:00"})),
+        ("mtu", json!("much")),
+    ] {
+        check_error_code(&call("ADD").conf(field, value.clone()).run(&node).unwrap_err());
+        call("ADD").run(&node).unwrap();
+        for _ in 0..2 {
+            call("DEL").conf(field, value.clone()).run(&node).unwrap();
+            assert_eq!(node.records(), 0, "{field}");
+        }
+    }
+    // without a name nobody knows whose addresses they are
+    call("DEL").conf("name", "").run(&node).unwrap_err();
+}
+
+fn check_error_code(error: &Value) {
+    assert!([2, 6, 7].contains(&error["code"].as_u64().unwrap()), "{error}");
 }
 
 #[test]

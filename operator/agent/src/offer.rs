@@ -6,10 +6,10 @@ use ringway_api::device_policy::{Allocation as Wish, Carrier as CarrierWish};
 use ringway_kernel::inventory::{Inventory, VdpaDevice, VdpaFamily};
 use ringway_kernel::vdpa::Handle;
 use ringway_kernel::vdpa_bus::Driver;
-use ringway_node::DeviceId;
 use ringway_node::pools::{
     Allocation, Attach as Offered, Carrier, Device, Pool as OfferedPool, Pools, State, Vdpa,
 };
+use ringway_node::{DeviceId, Resource};
 
 use crate::cards;
 use crate::plan::{Attach, Planned, card};
@@ -20,13 +20,16 @@ use crate::wanted::{Parent, ParentName, Pool, Wanted};
 
 /// Why a device is on its way out.
 const NOT_WANTED: &str = "no policy wants it any more";
+/// Why it is on its way to another resource.
+const MOVES: &str = "another pool wants it";
 
 /// Renders the pools. A device that exists is offered as `ready` if it serves its pool, as
 /// `draining` if a step is about to disturb it, and as `failed` with the reason otherwise. What the
 /// host keeps is not offered.
 ///
-/// A device of the `last` pools that is in no pool any more, and may still have a user, stays listed:
-/// the pod that may hold it needs its entry until the device goes.
+/// A device of the `last` pools that is in no pool any more, or is to serve another resource, and may
+/// still have a user, stays listed as what it is: the pod that may hold it needs its entry, for its
+/// containers to start, until the device goes.
 ///
 /// `None` while the kernel's vDPA devices cannot be read: what was said last then holds.
 pub fn pools(
@@ -47,6 +50,9 @@ pub fn pools(
             };
             let device = |index| {
                 let mut device = device(parent, pool, index, report, draining)?;
+                if serves_another(&device, &resource, last, report) {
+                    return None;
+                }
                 at_rest(&mut device, attach, last);
                 Some(device)
             };
@@ -109,6 +115,26 @@ fn at_rest(device: &mut Device, attach: Offered, last: Option<&Pools>) {
     }
 }
 
+/// Whether a device still is what it was for another resource.
+fn serves_another(
+    device: &Device,
+    resource: &Resource,
+    last: Option<&Pools>,
+    report: &Report,
+) -> bool {
+    let was = last.and_then(|last| last.find(&device.id)).map(|(pool, _)| &pool.resource);
+    let moves = device.state != State::Ready && was.is_some_and(|was| was != resource);
+    moves && has_step(device, report)
+}
+
+/// Whether a step is left for a device itself.
+fn has_step(device: &Device, report: &Report) -> bool {
+    let parent = ParentName::of(&device.parent);
+    let own =
+        |planned: &Planned| planned.parent == parent && planned.function == Some(device.index);
+    report.plan.steps.iter().any(own)
+}
+
 /// What is left of a pool in devices that no pool has now.
 fn remains(
     last: &OfferedPool,
@@ -130,7 +156,11 @@ fn remains(
             if wanted.refusals.iter().any(|refusal| refusal.parent == device.parent) {
                 return device.clone();
             }
-            let reason = Some(NOT_WANTED.to_owned());
+            let moves = wanted.parents.iter().any(|parent| {
+                parent.name == ParentName::of(&device.parent)
+                    && parent.pool(device.index).is_some_and(|pool| pool.resource.is_some())
+            });
+            let reason = Some(if moves { MOVES } else { NOT_WANTED }.to_owned());
             Device { state: State::Draining, reason, ..device.clone() }
         })
         .collect();
@@ -169,9 +199,7 @@ pub fn let_go(
 /// the host keeps it so.
 fn may_have_user(device: &Device, wanted: &Wanted, report: &Report) -> bool {
     let parent = ParentName::of(&device.parent);
-    let left =
-        |planned: &Planned| planned.parent == parent && planned.function == Some(device.index);
-    if report.plan.steps.iter().any(left) {
+    if has_step(device, report) {
         return true;
     }
     let name = device.vdpa.as_ref().map(|vdpa| &vdpa.name);

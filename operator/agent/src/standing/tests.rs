@@ -331,3 +331,39 @@ fn which_devices_a_container_gets_is_passed_on() {
         assert_eq!(pools.pools[0].allocation, expected);
     }
 }
+
+/// Its user's containers may still have to start: they need it under the name that they asked for.
+#[test]
+fn a_device_in_use_is_listed_as_what_it_is_until_it_serves_another_resource() {
+    let (_, wanted, _) = world();
+    let (mut fake, mut record) = (Fake::new(), Before::default());
+    let go = |_: &_, _: &_| Gate::Go(vec![]);
+    let report = reconcile("n", &mut fake, &wanted, &mut record, |_| Ok(()), go).unwrap();
+    let offer = |wanted: &Wanted, report: &Report, last| {
+        crate::offer::pools("n", wanted, report, &Default::default(), last).unwrap()
+    };
+    let listed = |pools: &ringway_node::pools::Pools| {
+        let devices = pools.pools.iter().flat_map(|pool| {
+            pool.devices.iter().map(|device| (pool.resource.name().to_owned(), device.clone()))
+        });
+        let mut devices: Vec<_> = devices.collect();
+        assert_eq!(devices.len(), 1, "{devices:?}");
+        devices.remove(0)
+    };
+    let before = offer(&wanted, &report, None);
+    let (_, was) = listed(&before);
+
+    let mut other = wanted.clone();
+    other.parents[0].pools = vec![fake::pool("pods", 0..=0, Attach::VirtioVdpa)];
+    let held = |_: &_, _: &_| Gate::Held("pod a/b holds it".into());
+    let report = reconcile("n", &mut fake, &other, &mut record, |_| Ok(()), held).unwrap();
+    let meanwhile = offer(&other, &report, Some(&before));
+    let (resource, device) = listed(&meanwhile);
+    assert_eq!((resource.as_str(), device.state), ("vms", ringway_node::pools::State::Draining));
+    assert_eq!(device.reason.as_deref(), Some("another pool wants it"));
+    assert_eq!((&device.vdpa, &device.mac), (&was.vdpa, &was.mac));
+
+    let report = reconcile("n", &mut fake, &other, &mut record, |_| Ok(()), go).unwrap();
+    let (resource, device) = listed(&offer(&other, &report, Some(&meanwhile)));
+    assert_eq!((resource.as_str(), device.state), ("pods", ringway_node::pools::State::Ready));
+}
