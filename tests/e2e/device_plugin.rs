@@ -88,14 +88,15 @@ fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
 #[test]
 fn an_update_of_the_plugin_takes_no_device_away() {
     let cluster = Cluster::at_rest();
-    cluster.apply(&policy("update", 2, json!([pool("rings", "0-1", "virtio-vdpa")])));
-    cluster.allocatable("rings", 2);
+    // a resource of its own: what the node says of one that was there before may be old
+    cluster.apply(&policy("update", 2, json!([pool("updated", "0-1", "virtio-vdpa")])));
+    cluster.allocatable("updated", 2);
     let before = instance();
     let set = format!("-n {SYSTEM} daemonset/ringway-device-plugin");
     kubectl(&format!("rollout restart {set}"));
     cluster.until("the update is through", 3 * SOON, || {
         let node = cluster.get("node node1");
-        let allocatable = &node["status"]["allocatable"]["ringway.dev/rings"];
+        let allocatable = &node["status"]["allocatable"]["ringway.dev/updated"];
         assert_eq!(allocatable, "2", "something was taken away");
         let status = cluster.get(&format!("-n {SYSTEM} daemonset ringway-device-plugin"));
         let is = |field: &str| status["status"][field].as_i64().unwrap_or_default();
@@ -105,8 +106,8 @@ fn an_update_of_the_plugin_takes_no_device_away() {
         let now = instance();
         (through && now != before && now.split_whitespace().count() == 1).then_some(())
     });
-    cluster.apply(&pods::network("rings", "rings"));
-    cluster.apply(&pods::pod("after", "rings", "rings"));
+    cluster.apply(&pods::network("rings", "updated"));
+    cluster.apply(&pods::pod("after", "rings", "updated"));
     pods::runs(&cluster, "after");
 }
 
