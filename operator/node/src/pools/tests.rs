@@ -72,7 +72,7 @@ fn unknown_fields_and_near_versions_are_accepted() {
         ("/version", json!(0)),
         ("/version", json!(2)),
         ("/limits", json!({"a": 1})),
-        ("/pools/0/limits", json!(7)),
+        ("/pools/0/new", json!(7)),
         ("/pools/0/devices/0/new", json!([])),
         ("/pools/0/devices/0/vdpa/new", json!("x")),
     ] {
@@ -105,6 +105,7 @@ fn a_wrong_value_is_named_with_its_field() {
         ("/pools/0/attach", json!("host"), "field pools[0].attach", "host"),
         ("/pools/0/allocation", json!("Random"), "field pools[0].allocation", "Random"),
         ("/pools/0/carrier", json!("Maybe"), "field pools[0].carrier", "Maybe"),
+        ("/pools/0/limits", json!({"vlans": "9-3"}), "field pools[0].limits.vlans", "\"9-3\" ends"),
         ("/pools/0/resource", json!("a/b"), "field pools[0].resource", "\"a/b\""),
         ("/pools/0/name", json!(""), "field pools[0].name", "\"\""),
         ("/pools/1/resource", json!("ringway.dev/vm-rings"), "pools[1].attach", "virtio-vdpa"),
