@@ -38,7 +38,8 @@ fn a_step_that_would_disturb_a_held_device_waits_for_its_pod_to_end() {
 /// one has it until the end, and whoever is not is told so before the container starts.
 #[test]
 fn a_device_is_never_changed_under_an_allocation() {
-    const ROUNDS: usize = 6;
+    // of a minute each, one for either moment
+    const ROUNDS: usize = 2;
     let cluster = Cluster::at_rest();
     let rings = policy("race", 2, json!([pool("rings", "0-1", "vhost-vdpa")]));
     let others = policy("race", 2, json!([pool("others", "0-1", "virtio-vdpa")]));
