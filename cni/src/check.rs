@@ -1,13 +1,15 @@
 //! CHECK: what is there, against what ADD made.
 
-use ringway_kernel::link::{Address, Link, Links};
+use std::net::IpAddr;
+
+use ringway_kernel::link::{Address, Link, Links, NextHop};
 
 use crate::{
     add::Call,
     error::{Code, Error, Result},
     netdev,
     record::{Phase, Record},
-    result::Success,
+    result::{Addressing, Route, Success},
     vf,
     world::World,
 };
@@ -51,7 +53,35 @@ fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()>
     let what = format!("interface of {} in {path}", record.place);
     let link = link.ok_or_else(|| differs(&what, "none", &success.interface.name))?;
     let addresses = netns.run(|| Links::open()?.addresses())?;
-    compare(&link, &addresses, success)
+    compare(&link, &addresses, success)?;
+    let Addressing { routes, .. } = &success.addressing;
+    let found = netns.run(|| {
+        let mut links = Links::open()?;
+        routes.iter().map(|route| links.next_hops(route.dst)).collect::<Result<Vec<_>, _>>()
+    })?;
+    routes
+        .iter()
+        .zip(found)
+        .try_for_each(|(route, hops)| compare_route(link.index, &hops, route, success))
+}
+
+/// The ways to a destination against the route to it that ADD answered. Where the pod had a route
+/// to the same place already, ADD left that one (`netdev::shape::configure`), and so it stays right.
+fn compare_route(index: u32, hops: &[NextHop], route: &Route, success: &Success) -> Result<()> {
+    let what = format!("route to {} of interface {}", route.dst, success.interface.name);
+    let show = |gateway: Option<IpAddr>| match gateway {
+        Some(gateway) => format!("one by {gateway}"),
+        None => "one on the link".to_owned(),
+    };
+    let wanted = success.addressing.next_hop(route);
+    let mut own = hops.iter().filter(|hop| hop.index == Some(index)).peekable();
+    match own.peek().copied() {
+        None if hops.is_empty() => Err(differs(&what, "none", &show(wanted))),
+        Some(first) if !own.any(|hop| hop.gateway == wanted) => {
+            Err(differs(&what, &show(first.gateway), &show(wanted)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A link with its addresses against what ADD answered.
@@ -96,28 +126,35 @@ fn differs(what: &str, found: &str, expected: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Addressing, Interface, Ip};
+    use crate::result::{Interface, Ip};
 
-    #[test]
-    fn each_difference_is_told_with_both_values() {
-        let mac = Some("52:54:00:00:00:01".parse().unwrap());
-        let link = Link { index: 4, name: "net1".into(), mac, mtu: 1500, ..Link::default() };
-        let prefix = "10.0.0.2/24".parse().unwrap();
-        let address = Address { index: 4, prefix, tentative: false, duplicate: false };
-        let success = Success {
+    fn success() -> Success {
+        Success {
             interface: Interface {
                 name: "net1".into(),
-                mac,
+                mac: Some("52:54:00:00:00:01".parse().unwrap()),
                 mtu: Some(1500),
                 sandbox: String::new(),
                 socket_path: None,
                 pci_id: None,
             },
             addressing: Addressing {
-                ips: vec![Ip { address: prefix, gateway: None }],
+                ips: vec![Ip {
+                    address: "10.0.0.2/24".parse().unwrap(),
+                    gateway: Some("10.0.0.1".parse().unwrap()),
+                }],
                 ..Addressing::default()
             },
-        };
+        }
+    }
+
+    #[test]
+    fn each_difference_is_told_with_both_values() {
+        let success = success();
+        let mac = success.interface.mac;
+        let link = Link { index: 4, name: "net1".into(), mac, mtu: 1500, ..Link::default() };
+        let prefix = success.addressing.ips[0].address;
+        let address = Address { index: 4, prefix, tentative: false, duplicate: false };
         let check = |link: &Link, addresses: &[Address], told: &str| {
             let text = match compare(link, addresses, &success) {
                 Ok(()) => String::new(),
@@ -136,5 +173,29 @@ mod tests {
         check(&link, &[], "addresses of interface net1: found none, expected 10.0.0.2/24");
         let elsewhere = [Address { index: 5, ..address }];
         check(&link, &elsewhere, "addresses of interface net1: found none, expected 10.0.0.2/24");
+    }
+
+    #[test]
+    fn a_route_may_be_another_networks_but_not_another_way_of_ours() {
+        let success = success();
+        let check = |hops: &[(u32, Option<&str>)], gw: Option<&str>, told: &str| {
+            let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+            let hops: Vec<_> = hops
+                .iter()
+                .map(|(index, gateway)| NextHop { index: Some(*index), gateway: gateway.map(ip) })
+                .collect();
+            let route = Route { dst: "10.1.0.0/16".parse().unwrap(), gw: gw.map(ip) };
+            let found = compare_route(4, &hops, &route, &success);
+            assert_eq!(found.err().map(|error| error.to_string()).unwrap_or_default(), told);
+        };
+        let what = "route to 10.1.0.0/16 of interface net1";
+        check(&[(4, Some("10.0.0.1"))], None, "");
+        check(&[(4, Some("10.0.0.9")), (4, Some("10.0.0.1"))], None, "");
+        check(&[(3, None)], None, "");
+        check(&[], None, &format!("{what}: found none, expected one by 10.0.0.1"));
+        let other = format!("{what}: found one by 10.0.0.1, expected one by 10.0.0.2");
+        check(&[(4, Some("10.0.0.1")), (3, Some("10.0.0.2"))], Some("10.0.0.2"), &other);
+        let on_link = format!("{what}: found one on the link, expected one by 10.0.0.1");
+        check(&[(4, None)], None, &on_link);
     }
 }

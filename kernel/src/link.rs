@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     address::Address,
-    route::{DefaultRoute, Route},
+    route::{DefaultRoute, NextHop, Route},
     vf::{Vf, VfLink, VfSetting, VfTag, VfTxRate},
     vf_stats::{Counters, MOST_VFS, VfStats},
 };

@@ -244,6 +244,26 @@ fn check_sees_what_changed() {
         stand.check(&pod, 0, &conf).unwrap();
     }
     stand.del(&pod, 0, &conf);
+
+    // Apart, because routes go with the last address.
+    let mut ipam = addressed(STATIC_A);
+    ipam["routes"] = json!([{"dst": "10.89.0.0/16", "gw": "10.88.7.9"}]);
+    let conf = json!({"ipam": ipam});
+    stand.add(&pod, 0, &conf);
+    stand.check(&pod, 0, &conf).unwrap();
+    for (break_it, told) in [
+        ("route change 10.89.0.0/16 via 10.88.7.8", "found one by 10.88.7.8"),
+        ("route del 10.89.0.0/16", "found none"),
+    ] {
+        pod.ip(break_it);
+        let error = stand.check(&pod, 0, &conf).unwrap_err();
+        assert_eq!(error["code"], 100, "{error}");
+        let told = format!("route to 10.89.0.0/16 of interface net1: {told}");
+        assert!(error["msg"].as_str().unwrap().contains(&told), "{error}");
+    }
+    pod.ip("route add 10.89.0.0/16 via 10.88.7.9");
+    stand.check(&pod, 0, &conf).unwrap();
+    stand.del(&pod, 0, &conf);
 }
 
 #[test]

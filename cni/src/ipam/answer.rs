@@ -39,7 +39,14 @@ pub fn parse(output: &[u8], kind: &str) -> Result<Addressing> {
     if answer.ips.is_empty() {
         return Err(wrong("no addresses".to_owned()));
     }
-    for Ip { address, gateway } in &answer.ips {
+    for (n, Ip { address, gateway }) in answer.ips.iter().enumerate() {
+        if let Some(kind) = no_hosts(address.address()) {
+            let allowed = "a unicast address of a host";
+            return Err(wrong(format!("address {address} is {kind}, allowed: {allowed}")));
+        }
+        if answer.ips[..n].iter().any(|other| other.address.address() == address.address()) {
+            return Err(wrong(format!("address {address} is given twice")));
+        }
         if gateway.is_some_and(|gateway| gateway.is_ipv4() != address.address().is_ipv4()) {
             return Err(wrong(format!("address {address} has a gateway of another family")));
         }
@@ -54,6 +61,19 @@ pub fn parse(output: &[u8], kind: &str) -> Result<Addressing> {
         *dst = network(*dst);
     }
     Ok(Addressing { ips: answer.ips, routes, dns: answer.dns.unwrap_or_default() })
+}
+
+/// What an address is that no interface of a pod can have. IPv4's loopback and multicast addresses
+/// the kernel would take.
+fn no_hosts(address: IpAddr) -> Option<&'static str> {
+    let broadcast = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    match address {
+        _ if address.is_unspecified() => Some("unspecified"),
+        _ if address.is_loopback() => Some("a loopback address"),
+        _ if address.is_multicast() => Some("a multicast address"),
+        _ if address == broadcast => Some("the broadcast address"),
+        _ => None,
+    }
 }
 
 fn network(prefix: IpPrefix) -> IpPrefix {
@@ -112,6 +132,13 @@ mod tests {
             r#"{"ips":[{"address":"10.0.0.2"}]}"#,
             r#"{"ips":[{"address":"10.0.0.2/33"}]}"#,
             r#"{"ips":[{"address":"10.0.0.2/24","gateway":"fd00::1"}]}"#,
+            r#"{"ips":[{"address":"0.0.0.0/24"}]}"#,
+            r#"{"ips":[{"address":"127.0.0.1/8"}]}"#,
+            r#"{"ips":[{"address":"224.0.0.1/4"}]}"#,
+            r#"{"ips":[{"address":"255.255.255.255/32"}]}"#,
+            r#"{"ips":[{"address":"::1/128"}]}"#,
+            r#"{"ips":[{"address":"ff02::1/64"}]}"#,
+            r#"{"ips":[{"address":"10.0.0.2/24"},{"address":"10.0.0.2/16"}]}"#,
             r#"{"ips":[{"address":"10.0.0.2/24"}],"routes":[{"dst":"::/0","gw":"10.0.0.1"}]}"#,
         ] {
             let error = parse(bad.as_bytes(), "host-local").unwrap_err();

@@ -1,4 +1,4 @@
-//! Routes: adding one to a link, and which links carry a default route.
+//! Routes: adding one to a link, how a destination is reached, and which links carry a default route.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,8 @@ use netlink_packet_core::Parseable;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+        RouteScope, RouteType,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,28 @@ pub struct DefaultRoute {
     pub table: u32,
 }
 
+/// How a destination is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    /// The link; `None` for a next hop object that does not say.
+    pub index: Option<u32>,
+    /// The next hop; `None`: the destination is on the link, or the next hop is of another family.
+    pub gateway: Option<IpAddr>,
+}
+
 impl Links {
+    /// The next hops of all routes to exactly this prefix in the main table. Host bits must be zero.
+    pub fn next_hops(&mut self, destination: IpPrefix) -> Result<Vec<NextHop>> {
+        let object = format!("to {destination}");
+        let about = Subject { op: "list routes", object: &object };
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(destination);
+        let (kind, body) = request(RouteNetlinkMessage::GetRoute(message));
+        let answer = self.socket.dump(about, kind, &body)?;
+        let hops = answer.iter().map(|message| parse_next_hops(&message.body, destination));
+        Ok(hops.collect::<Result<Vec<_>>>()?.concat())
+    }
+
     /// The default routes of both families in every table.
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>> {
         let about = Subject { op: "list", object: "routes" };
@@ -77,10 +99,7 @@ pub(super) fn add(route: &Route) -> Request {
     let destination = route.destination;
     let mut message = RouteMessage::default();
     let header = &mut message.header;
-    header.address_family = match destination.address() {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    };
+    header.address_family = family(destination);
     header.destination_prefix_length = destination.length();
     header.table = RouteHeader::RT_TABLE_MAIN;
     header.protocol = RouteProtocol::Boot;
@@ -100,6 +119,64 @@ pub(super) fn add(route: &Route) -> Request {
         RouteAttribute::Metrics(vec![netlink_packet_route::route::RouteMetric::Mtu(mtu)])
     }));
     request(RouteNetlinkMessage::NewRoute(message))
+}
+
+fn family(destination: IpPrefix) -> AddressFamily {
+    match destination.address() {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// The next hops from an answer's body; none for routes to elsewhere, of other tables and kinds.
+pub(super) fn parse_next_hops(body: &[u8], destination: IpPrefix) -> Result<Vec<NextHop>> {
+    // As in parse_default: other routes may hold what the crate cannot read.
+    if body.get(1).is_some_and(|length| *length != destination.length()) {
+        return Ok(Vec::new());
+    }
+    let message = RouteMessage::parse(body)
+        .map_err(|error| Error::parse("route message", &error.to_string(), "a route"))?;
+    let header = &message.header;
+    let ours = header.table == RouteHeader::RT_TABLE_MAIN
+        && header.kind == RouteType::Unicast
+        && !header.flags.contains(RouteFlags::Cloned);
+    let to = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    });
+    // A default route says no destination.
+    if !ours || (destination.length() > 0 && to != Some(destination.address())) {
+        return Ok(Vec::new());
+    }
+    let gateway = |attributes: &[RouteAttribute]| {
+        attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(address) => ip(address),
+            _ => None,
+        })
+    };
+    let (mut hops, mut index) = (Vec::new(), None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(link) => index = Some(*link),
+            RouteAttribute::MultiPath(paths) => hops.extend(paths.iter().map(|path| NextHop {
+                index: Some(path.interface_index),
+                gateway: gateway(&path.attributes),
+            })),
+            _ => {}
+        }
+    }
+    if hops.is_empty() {
+        hops.push(NextHop { index, gateway: gateway(&message.attributes) });
+    }
+    Ok(hops)
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
 }
 
 /// The links of a default route from an answer's body; none for other routes.

@@ -201,6 +201,39 @@ fn default_routes() {
 }
 
 #[test]
+fn next_hops() {
+    let check = |header: [u8; 12], attributes: &[&[u8]], to: &str, expected: &[(u32, &str)]| {
+        let body = [&header[..], &attributes.concat()].concat();
+        let found = route::parse_next_hops(&body, prefix(to)).unwrap();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(index, gateway)| NextHop { index: Some(*index), gateway: gateway.parse().ok() })
+            .collect();
+        assert_eq!(found, expected, "{to}");
+    };
+    let unicast = |length| [2, length, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+    let destination = &[8, 0, 1, 0, 10, 1, 0, 0][..];
+    let oif = &[8, 0, 4, 0, 7, 0, 0, 0][..];
+    let gateway = &[8, 0, 5, 0, 10, 0, 0, 1][..];
+    let by = [(7, "10.0.0.1")];
+    check(unicast(0), &[oif, gateway], "0.0.0.0/0", &by);
+    check(unicast(16), &[destination, oif, gateway], "10.1.0.0/16", &by);
+    check(unicast(16), &[destination, oif], "10.1.0.0/16", &[(7, "")]);
+    #[rustfmt::skip]
+    let multipath = &[
+        28, 0, 9, 0,                                                // RTA_MULTIPATH
+        16, 0, 0, 0, 7, 0, 0, 0, 8, 0, 5, 0, 10, 0, 0, 1,           // struct rtnexthop, RTA_GATEWAY
+        8, 0, 0, 0, 8, 0, 0, 0,
+    ];
+    check(unicast(16), &[destination, multipath], "10.1.0.0/16", &[(7, "10.0.0.1"), (8, "")]);
+    // Another length, another destination, another table, another kind.
+    check(unicast(24), &[destination, oif], "10.1.0.0/16", &[]);
+    check(unicast(16), &[destination, oif], "10.2.0.0/16", &[]);
+    check([2, 16, 0, 0, 255, 3, 0, 1, 0, 0, 0, 0], &[destination, oif], "10.1.0.0/16", &[]);
+    check([2, 16, 0, 0, 254, 3, 0, 7, 0, 0, 0, 0], &[destination, oif], "10.1.0.0/16", &[]);
+}
+
+#[test]
 fn names_that_the_kernel_refuses() {
     for name in ["", ".", "..", "a/b", "a:b", "a b", "eth%d", "sixteen-letters-"] {
         assert!(checked_name(name).is_err(), "{name:?}");
@@ -220,6 +253,8 @@ fn the_own_namespace() {
     assert!(error.is_missing(), "{error}");
     links.addresses().unwrap();
     links.default_routes().unwrap();
+    links.next_hops(prefix("0.0.0.0/0")).unwrap();
+    links.next_hops(prefix("::/0")).unwrap();
 }
 
 #[test]
