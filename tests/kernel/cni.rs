@@ -266,6 +266,51 @@ fn check_sees_what_changed() {
     stand.del(&pod, 0, &conf);
 }
 
+/// Whoever had an address before, neighbours send to the pod that has it now: the kernel tells them
+/// when the interface is set up.
+#[test]
+fn neighbours_are_told_who_has_an_address() {
+    let node = Node::at_rest();
+    let stand = Stand::new(&node, Plugin::Installed);
+    let [a, b] = [Pod::new("rw-a"), Pod::new("rw-b")];
+    let conf = |n: u32| {
+        let addresses = json!([{"address": format!("10.88.7.{n}/24")},
+                               {"address": format!("fd88::{n}/64")}]);
+        json!({"ipam": {"type": "static", "addresses": addresses}})
+    };
+    stand.add(&a, 0, &conf(1));
+    // to learn from what nobody has asked for, and to have something to forget
+    a.exec("sysctl -q -w net.ipv4.conf.net1.arp_accept=1");
+    for address in ["10.88.7.2", "fd88::2"] {
+        a.ip(&format!("neigh replace {address} lladdr 02:00:00:00:00:99 nud stale dev net1"));
+    }
+    let mac = stand.add(&b, 1, &conf(2))["interfaces"][0]["mac"].as_str().unwrap().to_owned();
+    for address in ["10.88.7.2", "fd88::2"] {
+        stand::until(&format!("rw-a knows who has {address}"), || {
+            a.exec(&format!("ip neigh show {address} dev net1")).contains(&mac)
+        });
+    }
+    stand.del(&b, 1, &conf(2));
+    stand.del(&a, 0, &conf(1));
+}
+
+#[test]
+fn an_ipv6_address_is_usable_at_once_or_another_host_has_it() {
+    let node = Node::at_rest();
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
+    let [a, b] = [Pod::new("rw-a"), Pod::new("rw-b")];
+    let conf = json!({"ipam": addressed("fd88::1/64")});
+    stand.add(&a, 0, &conf);
+    assert_eq!(a.exec("ip -6 -o addr show dev net1 scope global tentative"), "");
+    let error = stand.add_fails(&b, 1, &conf);
+    assert_eq!(error["code"], 11, "{error}");
+    assert!(error["msg"].as_str().unwrap().contains("address fd88::1/64"), "{error}");
+    assert!(b.links().iter().all(|link| link.loopback), "{:?}", b.links());
+    assert_eq!((stand.records(), stand.netdev(&node, 1)), (1, Some(before[1].clone())));
+    stand.del(&a, 0, &conf);
+}
+
 #[test]
 fn gc_takes_only_what_is_unlisted_and_without_a_namespace() {
     let node = Node::at_rest();

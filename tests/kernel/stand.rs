@@ -471,9 +471,16 @@ impl Pod {
         run("ip", &args);
     }
 
+    /// Runs a program in it, and gives what that says.
+    pub fn exec(&self, line: &str) -> String {
+        let args: Vec<_> =
+            ["netns", "exec", &self.name].into_iter().chain(line.split(' ')).collect();
+        run("ip", &args)
+    }
+
     pub fn ping(&self, address: &str) {
         // the first answers may be late: the far end's netdev was set up this instant
-        run("ip", &["netns", "exec", &self.name, "ping", "-c", "3", "-w", "60", address]);
+        self.exec(&format!("ping -c 3 -w 60 {address}"));
     }
 }
 
@@ -485,14 +492,24 @@ impl Drop for Pod {
     }
 }
 
+/// Waits until something is so; far longer than the agent waits for a call.
+pub fn until(what: &str, so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(100);
+    while !so() {
+        assert!(Instant::now() < deadline, "never {what}");
+        thread::yield_now();
+    }
+}
+
 /// Waits until udev has done with what has come and gone.
 pub fn settle() {
     run("udevadm", &["settle", "--timeout=60"]);
 }
 
-fn run(program: &str, args: &[&str]) {
+fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", shown(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A program's end and words, for a person.

@@ -1,7 +1,6 @@
 //! vDPA devices that programs of the node run.
 
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway_kernel::vdpa_bus;
@@ -9,6 +8,7 @@ use ringway_kernel::vdpa_bus;
 use crate::agent::{Agent, text};
 use crate::node::{Node, ip, modprobe};
 use crate::program::{self, Program};
+use crate::stand::until;
 
 fn wish(attach: [&str; 2]) -> String {
     let pool = |i: usize| {
@@ -33,15 +33,6 @@ fn at_rest() -> Node {
     modprobe("vduse");
     NAMES.iter().for_each(|name| program::forget(name));
     node
-}
-
-/// Far longer than the agent waits for a call.
-fn until(what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(100);
-    while !so() {
-        assert!(Instant::now() < deadline, "never {what}");
-        thread::yield_now();
-    }
 }
 
 #[test]
