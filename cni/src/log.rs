@@ -5,9 +5,10 @@
 //! binary.
 
 use std::{
-    fs::{DirBuilder, File},
-    io::Write,
-    os::unix::fs::DirBuilderExt,
+    fs::{self, DirBuilder, File},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::Path,
     sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -26,6 +27,9 @@ use crate::{
     netconf::{Level, bad},
     world::World,
 };
+
+/// How large a file may be when a verb begins to write to it, in bytes.
+const MOST: u64 = 10 << 20;
 
 /// Starts logging for one verb. Without a file errors alone go to standard error, which runtimes
 /// keep; so they do where the file cannot be written, which is no reason not to detach a device.
@@ -80,15 +84,39 @@ fn open(world: &World, name: &str) -> Result<File> {
         .mode(0o755)
         .create(&world.logs)
         .map_err(Error::because(Code::Io, failed("make the directory of")))?;
-    // NONBLOCK: a pipe in its place must not make us wait.
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o640));
-    file.map(File::from).map_err(Error::because(Code::Io, failed("open")))
+    let open = || {
+        // NONBLOCK: a pipe in its place must not make us wait.
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o640));
+        file.map(File::from).map_err(Error::because(Code::Io, failed("open")))
+    };
+    let file = open()?;
+    match set_aside(&path, &file).map_err(Error::because(Code::Io, failed("set aside")))? {
+        true => open(),
+        false => Ok(file),
+    }
+}
+
+/// Gives a file that is full another name, in place of the one that had it: a tenant's log takes
+/// twice [`MOST`] of the node's disk and no more.
+fn set_aside(path: &Path, file: &File) -> io::Result<bool> {
+    let full = file.metadata()?;
+    if full.len() < MOST || !full.is_file() || file.try_lock().is_err() {
+        return Ok(false);
+    }
+    // Another process may have done so since we opened it.
+    let now = fs::symlink_metadata(path)?;
+    if (now.dev(), now.ino()) == (full.dev(), full.ino()) {
+        let mut old = path.as_os_str().to_owned();
+        old.push(".old");
+        fs::rename(path, old)?;
+    }
+    Ok(true)
 }
 
 struct Log {
@@ -216,5 +244,28 @@ mod tests {
         assert!(world.logs.join("net.log").exists());
         std::os::unix::fs::symlink("/dev/null", world.logs.join("link")).unwrap();
         assert_eq!(open(&world, "link").unwrap_err().code(), Code::Io);
+    }
+
+    #[test]
+    fn a_full_file_is_set_aside_and_the_one_before_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::under(dir.path());
+        let file = open(&world, "net.log").unwrap();
+        let path = |name: &str| world.logs.join(name);
+        let length = |name: &str| fs::metadata(path(name)).map(|meta| meta.len()).ok();
+        file.set_len(MOST - 1).unwrap();
+        drop(open(&world, "net.log").unwrap());
+        assert_eq!((length("net.log"), length("net.log.old")), (Some(MOST - 1), None));
+        file.set_len(MOST).unwrap();
+        drop(open(&world, "net.log").unwrap());
+        assert_eq!((length("net.log"), length("net.log.old")), (Some(0), Some(MOST)));
+        // one whose writer came late
+        assert!(set_aside(&path("net.log"), &file).unwrap(), "it is another file by now");
+        assert_eq!((length("net.log"), length("net.log.old")), (Some(0), Some(MOST)));
+        drop(file);
+        let file = open(&world, "net.log").unwrap();
+        file.set_len(MOST + 1).unwrap();
+        open(&world, "net.log").unwrap().write_all(b"x").unwrap();
+        assert_eq!((length("net.log"), length("net.log.old")), (Some(1), Some(MOST + 1)));
     }
 }
