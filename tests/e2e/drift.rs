@@ -107,6 +107,8 @@ fn network_manager_leaves_functions_to_pods_and_takes_what_the_host_keeps() {
         on_node(&format!("ls {path}")).trim().to_owned()
     };
     let state = |netdev: &str| on_node(&format!("nmcli -g GENERAL.STATE device show {netdev}"));
+    // who asks before udev has named them is told of interfaces that are no more
+    on_node("udevadm settle --timeout=60");
     let (rings, own) = (netdev(1), netdev(2));
     cluster.until("it has taken what the host keeps", SOON, || {
         (!state(&own).contains("unmanaged")).then_some(())

@@ -1,6 +1,7 @@
 //! One resource's server on one socket, for as long as the resource is offered and the socket
 //! stays in place.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -79,6 +80,8 @@ pub struct Endpoint {
     offer: watch::Sender<Offer>,
     /// Who watches its list.
     pub streams: Arc<Streams>,
+    /// Other instances that serve the resource, as they were last seen.
+    beside: BTreeSet<String>,
     /// The last time that kubelet was told of it.
     pub registered: Option<Registered>,
     task: Option<JoinHandle<()>>,
@@ -102,6 +105,17 @@ fn socket_prefix(resource: &Resource) -> String {
         Resource::PREFIX => format!("ringway-{}-", resource.name()),
         prefix => format!("ringway-{prefix}_{}-", resource.name()),
     }
+}
+
+/// What other instances there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside {
+    /// Whether there is one.
+    pub any: bool,
+    /// Whether one came after this one: kubelet has been told of it, or is about to be.
+    pub successor: bool,
+    /// Whether one has ended since the last look: kubelet may have known that one alone.
+    pub ended: bool,
 }
 
 impl Endpoint {
@@ -146,9 +160,9 @@ impl Endpoint {
                 tracing::error!(resource = %name, error = crate::error::chain(&e), "server ended");
             }
         });
-        let registered = None;
+        let (beside, registered) = (BTreeSet::new(), None);
         let task = Some(task);
-        Ok(Self { path, identity, list, offer, streams, registered, task, _stop: stop })
+        Ok(Self { path, identity, list, offer, streams, beside, registered, task, _stop: stop })
     }
 
     /// Sends the list of `offer` to whoever watches, if it is different.
@@ -186,12 +200,16 @@ impl Endpoint {
         Watched { open, opened, last_lived: self.streams.last_lived() }
     }
 
-    /// Whether an instance that came after this one serves the resource: kubelet then has let go of
-    /// this one on purpose. Of two that serve, the one whose socket is newer counts, so that exactly
-    /// one of them does what kubelet has to be told.
-    pub async fn has_successor(&self, config: &Config, resource: &Resource) -> bool {
+    /// Looks which other instances serve the resource. Of two that serve, the one whose socket is
+    /// newer counts, so that exactly one of them does what kubelet has to be told.
+    pub async fn look_beside(&mut self, config: &Config, resource: &Resource) -> Beside {
         let own = self.identity.map(|own| (own.changed, config.instance.clone()));
-        others(config, resource).await.into_iter().any(|other| Some(other) > own)
+        let others = others(config, resource).await;
+        let successor = others.iter().any(|other| Some(other) > own.as_ref());
+        let names: BTreeSet<_> = others.into_iter().map(|(_, name)| name).collect();
+        let ended = !self.beside.is_subset(&names);
+        self.beside = names;
+        Beside { any: !self.beside.is_empty(), successor, ended }
     }
 }
 

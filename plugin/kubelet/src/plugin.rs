@@ -344,17 +344,28 @@ impl Plugin {
         let mut replaced = !self.endpoints.is_empty();
         // all at once: one that kubelet takes its time for holds up no other
         let mut telling = JoinSet::new();
-        for (resource, endpoint) in &self.endpoints {
+        for (resource, endpoint) in &mut self.endpoints {
             let watched = endpoint.watched();
             match due(endpoint.registered.as_ref(), kubelet, watched) {
                 Due::No => {
-                    replaced = false;
-                    continue;
+                    let beside = endpoint.look_beside(config, resource).await;
+                    replaced &= beside.successor;
+                    again.extend(beside.any.then(|| Instant::now() + SUCCESSOR_LOOK));
+                    // Kubelet does not end the stream of one instance when another registers, asks
+                    // whoever registered last alone, and does not go back when that one ends
+                    // (registerClient and runClient, plugin/v1beta1/handler.go).
+                    if beside.successor || !beside.ended {
+                        continue;
+                    }
                 }
                 Due::New => {}
                 Due::Lost(from) => {
-                    let now = Instant::now();
-                    let successor = from <= now && endpoint.has_successor(config, resource).await;
+                    let (now, beside) =
+                        (Instant::now(), endpoint.look_beside(config, resource).await);
+                    // When the stream of any instance ends, kubelet disconnects from the one that
+                    // registered last: that was no failure of ours, and pods may be waiting.
+                    let from = if beside.ended { now } else { from };
+                    let successor = from <= now && beside.successor;
                     if from > now || successor {
                         again.push(if successor { now + SUCCESSOR_LOOK } else { from });
                         replaced &= successor;

@@ -91,12 +91,12 @@ async fn of_two_instances_one_is_the_others_successor() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (shared(dir.path(), "z"), shared(dir.path(), "a"));
     let resource = resource(VHOST);
-    let (older, newer) = (start(&first).unwrap(), start(&second).unwrap());
-    let one = older.has_successor(&first.config, &resource).await;
-    let other = newer.has_successor(&second.config, &resource).await;
+    let (mut older, mut newer) = (start(&first).unwrap(), start(&second).unwrap());
+    let one = older.look_beside(&first.config, &resource).await.successor;
+    let other = newer.look_beside(&second.config, &resource).await.successor;
     assert!(one != other, "exactly one");
     drop(newer);
-    assert!(!older.has_successor(&first.config, &resource).await);
+    assert!(!older.look_beside(&first.config, &resource).await.successor);
 }
 
 /// Of `vm` and `vm-rings` the name of one begins the other's.

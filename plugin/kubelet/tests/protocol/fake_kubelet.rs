@@ -1,6 +1,8 @@
 //! A kubelet as far as device plugins see it (`pkg/kubelet/cm/devicemanager`): it connects back
-//! during Register, then watches the list; a second Register of a resource ends the first stream;
-//! it removes all sockets when it starts and does not connect again by itself.
+//! during Register, then watches the list; a second Register of a resource leaves the first stream as
+//! it is, but the second endpoint alone is asked; whichever stream ends, it disconnects from the
+//! endpoint that registered last; it removes all sockets when it starts and does not connect again
+//! by itself.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,10 @@ struct Known {
     /// Streams that have brought at least one list.
     streams: usize,
     ended: usize,
-    watching: Option<JoinHandle<()>>,
+    /// All of its streams; the last one is that of `endpoint`.
+    watching: Vec<JoinHandle<()>>,
+    /// Whether a stream has ended since the last registration: there is no endpoint then.
+    disconnected: bool,
 }
 
 /// The (id, healthy) pairs of one message.
@@ -90,7 +95,7 @@ impl Kubelet {
     pub(crate) fn stop(self) {
         self.server.abort();
         for known in self.state.resources.lock().unwrap().values() {
-            known.stop_watching();
+            known.watching.iter().for_each(JoinHandle::abort);
         }
     }
 
@@ -125,6 +130,12 @@ impl Kubelet {
     /// How many of its streams the plugin has ended.
     pub(crate) fn ended(&self, resource: &str) -> usize {
         self.ask(resource, |known| known.ended)
+    }
+
+    /// Waits until one that ended is replaced: `ended` streams have, and one that counts goes on.
+    pub(crate) async fn connected_after(&self, resource: &str, ended: usize) {
+        let is_so = |known: &Known| (known.ended == ended && !known.disconnected).then_some(());
+        eventually(&format!("endpoint of {resource}"), || self.ask(resource, is_so)).await;
     }
 
     /// The name of the socket that the resource was last registered with.
@@ -166,7 +177,11 @@ impl Kubelet {
         resource: &str,
         ids: &[&str],
     ) -> Result<dp::ContainerAllocateResponse, Status> {
-        let endpoint = self.ask(resource, |known| known.endpoint.clone());
+        let (endpoint, disconnected) =
+            self.ask(resource, |known| (known.endpoint.clone(), known.disconnected));
+        if disconnected {
+            return Err(Status::unavailable("the endpoint is stopped"));
+        }
         let container = dp::ContainerAllocateRequest {
             devices_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         };
@@ -209,9 +224,7 @@ impl Kubelet {
 
 impl Known {
     fn stop_watching(&self) {
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
+        self.watching.last().inspect(|last| last.abort());
     }
 }
 
@@ -251,15 +264,19 @@ impl Registration for Service {
                     .collect();
                 note(&|known| known.lists.push(list.clone()));
             }
-            note(&|known| known.ended += 1);
+            note(&|known| {
+                known.ended += 1;
+                known.disconnected = true;
+                known.stop_watching();
+            });
         });
         let mut resources = self.state.resources.lock().unwrap();
         let known = resources.entry(resource_name).or_default();
-        known.stop_watching();
+        known.disconnected = false;
         known.registrations += 1;
         known.endpoint = endpoint;
         known.options = options;
-        known.watching = Some(watching);
+        known.watching.push(watching);
         Ok(Response::new(dp::Empty {}))
     }
 }
