@@ -9,7 +9,7 @@ use crate::{
     error::{Code, Error, Result},
     netdev,
     record::{Phase, Record},
-    result::{Addressing, Route, Success},
+    result::{Route, Success},
     vf,
     world::World,
 };
@@ -52,13 +52,14 @@ fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()>
     let link = netdev::in_pod(&world.root, &record.place, &netns)?;
     let what = format!("interface of {} in {path}", record.place);
     let link = link.ok_or_else(|| differs(&what, "none", &success.interface.name))?;
-    let addresses = netns.run(|| Links::open()?.addresses())?;
-    compare(&link, &addresses, success)?;
-    let Addressing { routes, .. } = &success.addressing;
-    let found = netns.run(|| {
+    let routes = &success.addressing.routes;
+    let (addresses, found) = netns.run(|| {
         let mut links = Links::open()?;
-        routes.iter().map(|route| links.next_hops(route.dst)).collect::<Result<Vec<_>, _>>()
+        let addresses = links.addresses()?;
+        let hops = routes.iter().map(|route| links.next_hops(route.dst));
+        Ok::<_, ringway_kernel::Error>((addresses, hops.collect::<Result<Vec<_>, _>>()?))
     })?;
+    compare(&link, &addresses, success)?;
     routes
         .iter()
         .zip(found)
@@ -126,7 +127,7 @@ fn differs(what: &str, found: &str, expected: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Interface, Ip};
+    use crate::result::{Addressing, Interface, Ip};
 
     fn success() -> Success {
         Success {
