@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     attachment::Attachment,
+    chain::Previous,
     deviceinfo,
     error::{Code, Error, Result},
     grant::{self, Grant},
@@ -58,6 +59,9 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
         let text = format!("environment variable CNI_ARGS: MAC {mac} must be unicast and not zero");
         return Err(Error::new(Code::Environment, text));
     }
+    let previous = Previous::of(call.conf)?.unwrap_or_default();
+    let sandbox = call.target.netns.as_deref().unwrap_or_else(|| "".as_ref());
+    previous.has_no(&call.target.ifname, &sandbox.to_string_lossy())?;
     if let Some(ipam) = call.ipam() {
         crate::ipam::find(ipam.path, ipam.kind)?;
     }
@@ -76,7 +80,7 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
         }
         Attachment::Vfio | Attachment::VhostVdpa => character::attach(world, call, &grant, record)?,
     };
-    Ok(success.to_json(call.conf.version))
+    Ok(previous.followed_by(&success, call.conf.version))
 }
 
 fn open_netns(target: &Target) -> Result<Netns> {

@@ -6,6 +6,7 @@ use ringway_kernel::link::{Address, Link, Links, NextHop};
 
 use crate::{
     add::Call,
+    chain,
     error::{Code, Error, Result},
     netdev,
     record::{Phase, Record},
@@ -22,6 +23,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     let Some(success) = &record.result else {
         return Err(differs("record", "no result", "one"));
     };
+    chain::check(call.conf, success)?;
     if !record.of_this_boot(&world.root)? {
         return Err(differs("attachment", "one of an earlier boot", "one of this boot"));
     }
@@ -120,7 +122,7 @@ fn compare(link: &Link, addresses: &[Address], success: &Success) -> Result<()> 
     }
 }
 
-fn differs(what: &str, found: &str, expected: &str) -> Error {
+pub(crate) fn differs(what: &str, found: &str, expected: &str) -> Error {
     Error::new(Code::Mismatch, format!("{what}: found {found}, expected {expected}"))
 }
 

@@ -50,7 +50,7 @@ impl Ipam<'_> {
     pub fn check(&self, target: &Target, result: &Success) -> Result<()> {
         let mut conf = self.conf_at_most(Version::V1_0_0);
         let version = conf["cniVersion"].as_str().and_then(|text| text.parse().ok());
-        conf["prevResult"] = result.to_json(version.unwrap_or(Version::V1_0_0));
+        conf["prevResult"] = result.to_json(version.unwrap_or(Version::V1_0_0), 0);
         self.call("CHECK", Some(target), &conf).map(drop)
     }
 

@@ -14,6 +14,7 @@
 
 pub mod add;
 pub mod attachment;
+pub mod chain;
 pub mod check;
 pub mod checkpoint;
 pub mod collect;

@@ -79,15 +79,15 @@ impl Addressing {
 }
 
 impl Success {
-    /// The result object of a version.
-    pub fn to_json(&self, version: Version) -> Value {
+    /// The result object of a version; `index` is that of our interface in the whole result.
+    pub fn to_json(&self, version: Version, index: usize) -> Value {
         let mut object = json!({
             "cniVersion": version.as_str(),
             "interfaces": [self.interface.to_json(version)],
         });
         let Addressing { ips, routes, dns } = &self.addressing;
         if !ips.is_empty() {
-            object["ips"] = ips.iter().map(|ip| ip.to_json(version)).collect();
+            object["ips"] = ips.iter().map(|ip| ip.to_json(version, index)).collect();
         }
         if !routes.is_empty() {
             object["routes"] = json!(routes);
@@ -122,17 +122,21 @@ impl Interface {
 }
 
 impl Ip {
-    fn to_json(&self, version: Version) -> Value {
-        let mut object = json!({"address": self.address, "interface": 0});
+    fn to_json(&self, version: Version, index: usize) -> Value {
+        let mut object = json!({"address": self.address, "interface": index});
         if let Some(gateway) = self.gateway {
             object["gateway"] = json!(gateway);
         }
         if version < Version::V1_0_0 {
-            let family = if self.address.address().is_ipv4() { "4" } else { "6" };
-            object["version"] = family.into();
+            object["version"] = family(self.address.address()).into();
         }
         object
     }
+}
+
+/// What versions before 1.0.0 call an address's `version`.
+pub(crate) fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "4" } else { "6" }
 }
 
 #[cfg(test)]
@@ -178,7 +182,7 @@ mod tests {
         ] {
             let expected = json!({"cniVersion": version.as_str(), "interfaces": [interface],
                                   "ips": [ip], "routes": [{"dst": "0.0.0.0/0"}]});
-            assert_eq!(success().to_json(version), expected);
+            assert_eq!(success().to_json(version, 0), expected);
         }
     }
 

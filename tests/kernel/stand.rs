@@ -1,6 +1,8 @@
 //! What the CNI's tests and figures stand on: devices, pods, and the binary started as a runtime
 //! starts it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -44,6 +46,8 @@ pub struct Stand {
     pub ids: Vec<String>,
     /// Of functions as they are, none.
     vdpa: Vec<String>,
+    /// What the last ADD of each container answered.
+    answers: RefCell<BTreeMap<String, Value>>,
 }
 
 /// A network namespace with the container id that a runtime would give.
@@ -174,7 +178,7 @@ impl Stand {
         for tree in ["sys", "proc", "dev"] {
             symlink(Path::new("/").join(tree), root.path().join(tree)).unwrap();
         }
-        let stand = Self { root, ids, vdpa };
+        let stand = Self { root, ids, vdpa, answers: RefCell::default() };
         let pools = json!({"version": 1, "node": "node1", "generation": 1, "pools": [
             {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": attach,
              "limits": {"vlans": "100", "trust": true, "spoofCheck": false, "maxRate": 50},
@@ -282,7 +286,9 @@ impl Stand {
     pub fn add(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
         let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
         assert!(output.status.success(), "{}", shown(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        self.answers.borrow_mut().insert(pod.target(), answer.clone());
+        answer
     }
 
     pub fn add_fails(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
@@ -307,7 +313,11 @@ impl Stand {
     }
 
     pub fn check(&self, pod: &Pod, device: usize, conf: &Value) -> Result<(), Value> {
-        let output = self.call("CHECK", &pod.target(), Some(&pod.path()), device, conf);
+        let mut conf = conf.clone();
+        // as a runtime keeps it
+        let kept = self.answers.borrow().get(&pod.target()).cloned();
+        conf["prevResult"] = kept.unwrap_or_default();
+        let output = self.call("CHECK", &pod.target(), Some(&pod.path()), device, &conf);
         match output.status.success() {
             true => Ok(()),
             false => Err(serde_json::from_slice(&output.stdout).unwrap()),

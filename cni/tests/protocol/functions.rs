@@ -29,7 +29,7 @@ fn a_function_on_vfio_has_no_interface_and_its_device_info_says_what_it_is() {
     let record = node.record();
     assert_eq!((&record["pci"], &record["attachment"]), (&json!(VFIO), &json!("vfio")));
     assert!(record["since"].as_u64().unwrap() > 0);
-    call("CHECK").run(&node).unwrap();
+    call("CHECK").conf("prevResult", answer).run(&node).unwrap();
     for _ in 0..2 {
         assert_eq!(call("DEL").run(&node).unwrap(), Value::Null);
         assert!(!path.exists());
@@ -109,13 +109,14 @@ fn device_info_that_tells_otherwise_is_named_beside_what_is() {
 fn check_sees_another_driver_and_del_needs_no_device() {
     let node = Node::new();
     let call = |verb| Call::new(verb).conf("deviceID", VFIO);
-    call("ADD").run(&node).unwrap();
+    let answer = call("ADD").run(&node).unwrap();
     node.rebind(VFIO, "igbvf");
-    let error = call("CHECK").run(&node).unwrap_err();
+    let check = || call("CHECK").conf("prevResult", answer.clone()).run(&node).unwrap_err();
+    let error = check();
     let told = "attachment of function 0000:01:00.4: found bound to igbvf, expected vfio";
     check_error(&error, 100, told);
     node.unplug(VFIO);
-    check_error(&call("CHECK").run(&node).unwrap_err(), 100, "bound to no driver");
+    check_error(&check(), 100, "bound to no driver");
     call("DEL").env("CNI_NETNS", "").run(&node).unwrap();
     assert_eq!(node.records(), 0);
 }

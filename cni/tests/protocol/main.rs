@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "all of it is a test")]
 
+mod chain;
 mod functions;
 mod host;
 mod node;
@@ -164,7 +165,7 @@ fn a_vhost_device_is_told_and_its_device_info_written_and_removed() {
             "pci-address": VHOST, "pf-pci-address": "0000:01:00.0"}})
     );
     assert_eq!(node.records(), 1);
-    call("CHECK").run(&node).unwrap();
+    call("CHECK").conf("prevResult", answer).run(&node).unwrap();
     for _ in 0..2 {
         assert_eq!(call("DEL").run(&node).unwrap(), Value::Null);
         assert!(!path.exists());
@@ -223,9 +224,13 @@ fn a_device_in_use_is_busy_and_its_holder_is_named() {
 fn after_a_reboot_an_old_record_holds_nothing() {
     let node = Node::new();
     let call = |verb| Call::new(verb).conf("deviceID", VHOST);
-    call("ADD").run(&node).unwrap();
+    let answer = call("ADD").run(&node).unwrap();
     node.reboot();
-    check_error(&call("CHECK").run(&node).unwrap_err(), 100, "earlier boot");
+    check_error(
+        &call("CHECK").conf("prevResult", answer).run(&node).unwrap_err(),
+        100,
+        "earlier boot",
+    );
     call("ADD").env("CNI_CONTAINERID", "c2").run(&node).unwrap();
     assert_eq!(node.records(), 1);
 }
@@ -299,7 +304,7 @@ fn ipam_is_asked_for_a_vhost_device_too_and_undone_when_it_fails() {
         answer["ips"],
         json!([{"address": "10.0.0.2/24", "gateway": "10.0.0.1", "interface": 0}])
     );
-    call("CHECK").run(&node).unwrap();
+    call("CHECK").conf("prevResult", answer).run(&node).unwrap();
     call("DEL").run(&node).unwrap();
     // DEL reaches IPAM with and without a record
     call("DEL").run(&node).unwrap();
