@@ -13,6 +13,7 @@ use crate::{
     chain::Previous,
     deviceinfo,
     error::{Code, Error, Result},
+    expected,
     grant::{self, Grant},
     invocation::{Args, Target},
     ipam::Ipam,
@@ -69,6 +70,7 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
     let device_info = file.map(|path| deviceinfo::name(world, path)).transpose()?;
     let netns = open_netns(call.target)?;
     let grant = grant::grant(world, call.conf.device_id.as_deref(), &call.args.pod)?;
+    expected::grant(&call.conf.vdpa, &grant.device, grant.attachment)?;
     let mut record = new_record(world, call, &grant, &netns, device_info)?;
     undo::remains(world, &record, call.path)?;
     not_attached_yet(world, call.target)?;

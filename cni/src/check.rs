@@ -8,7 +8,7 @@ use crate::{
     add::Call,
     chain,
     error::{Code, Error, Result},
-    netdev,
+    expected, netdev,
     record::{Phase, Record},
     result::{Route, Success},
     vf,
@@ -32,6 +32,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
         let what = format!("attachment of {}", record.place);
         return Err(differs(&what, &now.words, &record.attachment.to_string()));
     }
+    expected::check(world, &call.conf.vdpa, &record)?;
     if record.attachment.moves_interface() {
         check_netdev(world, &record, success)?;
     }

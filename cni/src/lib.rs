@@ -22,6 +22,7 @@ pub mod config;
 pub mod del;
 pub mod deviceinfo;
 pub mod error;
+pub mod expected;
 pub mod gc;
 pub mod grant;
 pub mod hook;

@@ -12,6 +12,7 @@ use crate::{
 
 pub mod function;
 mod keys;
+pub mod vdpa;
 
 /// The most that is read from standard input, in bytes.
 pub const LONGEST: u64 = 1 << 20;
@@ -33,6 +34,8 @@ pub struct NetConf {
     pub mtu: Option<u32>,
     /// What the PF is to set for the function.
     pub function: function::Asked,
+    /// What the network expects of a vDPA device.
+    pub vdpa: vdpa::Expected,
     /// The type of `ipam`, a bare file name.
     pub ipam: Option<String>,
     /// `runtimeConfig.CNIDeviceInfoFile`.
@@ -117,6 +120,7 @@ impl NetConf {
             mac_by_runtime: runtime.mac.is_some(),
             mtu: mtu(&raw)?,
             function: function::Asked::parse(&raw)?,
+            vdpa: vdpa::Expected::parse(&raw)?,
             ipam: ipam(&raw)?,
             device_info_file: runtime.device_info_file.filter(|path| !path.is_empty()),
             log_file: field(&raw, "logFile")?,

@@ -10,11 +10,12 @@ use serde_json::{Map, Value};
 use crate::error::{Code, Error, Result};
 
 /// Ours: what a misspelt field may have meant.
-const OURS: [&str; 17] = [
+const OURS: [&str; 18] = [
     "deviceID",
     "mtu",
     "mac",
     "ipam",
+    "vdpa",
     "runtimeConfig",
     "prevResult",
     "logLevel",

@@ -206,6 +206,59 @@ fn a_vhost_device_that_is_not_as_asked_is_refused_with_both_values() {
 }
 
 #[test]
+fn a_vdpa_device_has_what_its_network_expects_or_is_refused() {
+    let node = Node::new();
+    let call = |verb: &str, vdpa: Value| Call::new(verb).conf("deviceID", VHOST).conf("vdpa", vdpa);
+    for (vdpa, code, told) in [
+        (
+            json!({"queuePairs": 5}),
+            7,
+            "field vdpa.queuePairs asks for 5, device 0000:01:00.1 has 4",
+        ),
+        (json!({"features": ["MAC", "RSS"]}), 7, "field vdpa.features asks for RSS, device"),
+        (json!({"features": ["mac"]}), 7, "must be one of CSUM"),
+        (json!({"pairs": 1}), 2, "must be one of queuePairs, features"),
+    ] {
+        check_error(&call("ADD", vdpa).run(&node).unwrap_err(), code, told);
+    }
+    let netdev =
+        Call::new("ADD").conf("deviceID", node::VFIO).conf("vdpa", json!({"queuePairs": 1}));
+    check_error(&netdev.run(&node).unwrap_err(), 7, "is attached as vfio, and is no vDPA device");
+    // of one that tells nothing, one pair is sure
+    let silent = |pairs| {
+        let call = Call::new("ADD").conf("deviceID", "vhost2").conf("vdpa", pairs);
+        call.env("CNI_CONTAINERID", "c2").run(&node)
+    };
+    check_error(&silent(json!({"queuePairs": 2})).unwrap_err(), 7, "device vhost2 has 1");
+    check_error(&silent(json!({"features": ["MQ"]})).unwrap_err(), 7, "has none that is known");
+    node.is_untouched();
+    silent(json!({"queuePairs": 1})).unwrap();
+
+    let wanted = json!({"queuePairs": 4, "features": ["MAC", "MQ"]});
+    let answer = call("ADD", wanted.clone()).run(&node).unwrap();
+    let check = || call("CHECK", wanted.clone()).conf("prevResult", answer.clone()).run(&node);
+    check().unwrap();
+    node.change_device(VHOST, |device| device["queuePairs"] = 2.into());
+    check_error(
+        &check().unwrap_err(),
+        100,
+        "vdpa.queuePairs of device 0000:01:00.1: found 2, expected 4",
+    );
+    node.change_device(VHOST, |device| {
+        device["queuePairs"] = 4.into();
+        device["features"] = json!(["MAC"]);
+    });
+    check_error(
+        &check().unwrap_err(),
+        100,
+        "vdpa.features of device 0000:01:00.1: found MAC, expected MQ",
+    );
+    // what a network expects is no question of the node's
+    Call::new("STATUS").conf("vdpa", json!({"queuePairs": 999})).run(&node).unwrap();
+    call("DEL", json!({"pairs": 1})).run(&node).unwrap();
+}
+
+#[test]
 fn a_device_in_use_is_busy_and_its_holder_is_named() {
     let node = Node::new();
     let call = |verb| Call::new(verb).conf("deviceID", VHOST);

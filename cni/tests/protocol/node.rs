@@ -76,6 +76,16 @@ impl Node {
         self.write("proc/sys/kernel/random/boot_id", "22222222-0000-4000-8000-000000000000\n");
     }
 
+    /// Changes what pools.json tells of a device.
+    pub(crate) fn change_device(&self, id: &str, change: impl FnOnce(&mut Value)) {
+        let name = "var/lib/ringway/pools.json";
+        let mut pools: Value = serde_json::from_str(&self.tree.read(name)).unwrap();
+        let devices = pools["pools"].as_array_mut().unwrap().iter_mut();
+        let mut devices = devices.flat_map(|pool| pool["devices"].as_array_mut().unwrap());
+        change(devices.find(|device| device["id"] == id).unwrap());
+        self.write(name, &pools.to_string());
+    }
+
     /// Gives a function to another driver.
     pub(crate) fn rebind(&self, function: &str, driver: &str) {
         let link = format!("sys/devices/pci0000:00/{function}/driver");
@@ -169,6 +179,11 @@ fn pools() -> Value {
         device["pfPciAddress"] = "0000:01:00.0".into();
         device
     };
+    let offering = |mut device: Value| {
+        device["queuePairs"] = 4.into();
+        device["features"] = json!(["MAC", "MTU", "MQ"]);
+        device
+    };
     let out = |id: &str, state: &str, reason: &str| json!({"id": id, "parent": "vdpasim_net", "index": 9, "state": state, "reason": reason});
     let function = |id: &str, index: u32| {
         json!({"id": id, "parent": "0000:01:00.0", "index": index, "state": "ready",
@@ -178,7 +193,7 @@ fn pools() -> Value {
     pf["pfPciAddress"] = Value::Null;
     json!({"version": 1, "node": "n", "generation": 1, "pools": [
         {"name": "vms", "resource": "ringway.dev/vms", "attach": "vhost-vdpa", "devices": [
-            on(ready(VHOST, "vvhost", "vhost_vdpa", Some(0))),
+            offering(on(ready(VHOST, "vvhost", "vhost_vdpa", Some(0)))),
             ready("vhost2", "vhost2", "vhost_vdpa", Some(2)),
             out("draining", "draining", "about to be rebuilt"),
             out("failed", "failed", "no such function")]},
