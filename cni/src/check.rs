@@ -1,17 +1,23 @@
 //! CHECK: what is there, against what ADD made.
 
-use std::net::IpAddr;
+use std::{fmt::Display, net::IpAddr};
 
-use ringway_kernel::link::{Address, Link, Links, NextHop};
+use ringway_kernel::{
+    link::{Address, Link, Links, NextHop},
+    pci,
+    vdpa::Config,
+};
 
 use crate::{
     add::Call,
+    attachment::Attachment,
     chain,
     error::{Code, Error, Result},
     expected, netdev,
+    place::Place,
     record::{Phase, Record},
     result::{Route, Success},
-    vf,
+    vdpa_config, vf,
     world::World,
 };
 
@@ -36,6 +42,11 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     if record.attachment.moves_interface() {
         check_netdev(world, &record, success)?;
     }
+    match (record.attachment, &record.place) {
+        (Attachment::VhostVdpa, Place::Vdpa(vdpa)) => check_vhost(world, &record, vdpa, success)?,
+        (Attachment::Vfio, Place::Pci(address)) => check_vfio(world, *address, success)?,
+        _ => {}
+    }
     if let Some(change) = &record.function
         && let Some((expected, found)) = vf::compare(&world.root, change)?
     {
@@ -48,6 +59,45 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     }
 }
 
+/// What the device offers its driver, as ADD told it.
+fn check_vhost(world: &World, record: &Record, vdpa: &str, success: &Success) -> Result<()> {
+    match vdpa_config::ask(world, &record.device, vdpa)? {
+        Some(config) => compare_vhost(vdpa, &config, success),
+        None => Ok(()),
+    }
+}
+
+fn compare_vhost(vdpa: &str, config: &Config, success: &Success) -> Result<()> {
+    let of = format!("vDPA device {vdpa}");
+    same("MAC", &of, config.mac, success.interface.mac)?;
+    same("MTU", &of, config.mtu.map(u32::from), success.interface.mtu)
+}
+
+/// The address that the PF has for the function, as ADD told it.
+fn check_vfio(world: &World, address: pci::Address, success: &Success) -> Result<()> {
+    let Some(function) = vf::of(&world.root, address)? else {
+        return Err(differs(&format!("PF of function {address}"), "none", "one"));
+    };
+    let mac = vf::read(&world.root, function)?.and_then(|vf| vf.mac);
+    same("MAC", &function.to_string(), mac, success.interface.mac)
+}
+
+/// What ADD did not tell is not compared.
+fn same<T: PartialEq + Display>(
+    what: &str,
+    of: &str,
+    found: Option<T>,
+    expected: Option<T>,
+) -> Result<()> {
+    match expected {
+        Some(expected) if found.as_ref() != Some(&expected) => {
+            let found = found.map_or_else(|| "none".to_owned(), |found| found.to_string());
+            Err(differs(&format!("{what} of {of}"), &found, &expected.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()> {
     let netns = record.netns.find()?;
     let path = record.netns.path.display().to_string();
@@ -55,6 +105,11 @@ fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()>
     let link = netdev::in_pod(&world.root, &record.place, &netns)?;
     let what = format!("interface of {} in {path}", record.place);
     let link = link.ok_or_else(|| differs(&what, "none", &success.interface.name))?;
+    if let (Some(before), Some(_)) = (&record.before, record.place.vdpa()) {
+        // Of a function it may be what the PF was told since (`netdev::make_as_before`).
+        let of = format!("interface {}", success.interface.name);
+        same("permanent MAC", &of, link.permanent_mac, before.permanent_mac)?;
+    }
     let routes = &success.addressing.routes;
     let (addresses, found) = netns.run(|| {
         let mut links = Links::open()?;
@@ -150,6 +205,25 @@ mod tests {
                 ..Addressing::default()
             },
         }
+    }
+
+    #[test]
+    fn a_vhost_device_offers_what_add_told() {
+        let success = success();
+        let as_told = Config { mac: success.interface.mac, mtu: Some(1500), ..Config::default() };
+        let check = |config: Config, told: &str| {
+            let text = compare_vhost("v0", &config, &success)
+                .map_or_else(|e| e.to_string(), |()| "".into());
+            assert_eq!(text, told);
+        };
+        check(as_told.clone(), "");
+        let mtu = Config { mtu: Some(1400), ..as_told.clone() };
+        check(mtu, "MTU of vDPA device v0: found 1400, expected 1500");
+        let mac = Config { mac: None, ..as_told };
+        check(mac, "MAC of vDPA device v0: found none, expected 52:54:00:00:00:01");
+        let mut silent = success.clone();
+        (silent.interface.mac, silent.interface.mtu) = (None, None);
+        compare_vhost("v0", &Config::default(), &silent).unwrap();
     }
 
     #[test]

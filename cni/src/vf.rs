@@ -200,6 +200,14 @@ fn restore_all(root: &Root, change: &Change) -> Result<Vec<Error>> {
     Ok(errors)
 }
 
+/// The VF that a function is, by the PF that it has now; `None` if it is none, or its PF has it no more.
+pub fn of(root: &Root, address: pci::Address) -> Result<Option<Function>> {
+    let Some(pf) = sriov::physfn(root, address)? else { return Ok(None) };
+    let functions = sriov::functions(root, pf)?;
+    let index = functions.iter().find(|function| function.address == address).map(|f| f.index);
+    Ok(index.map(|index| Function { pf, index, address }))
+}
+
 /// What is set for a function now; `None` where nobody tells.
 pub fn read(root: &Root, function: Function) -> Result<Option<Vf>> {
     match Pf::open(root, function.pf)? {

@@ -209,6 +209,32 @@ fn a_function_on_vfio_stays_where_it_is_and_its_pf_sets_it() {
     assert_eq!(stand.records(), 0);
 }
 
+/// An address that the network did not ask for, and that ADD has told.
+#[test]
+fn check_sees_that_the_pf_has_another_address_of_a_function_on_vfio() {
+    const AT_REST: &str = "02:00:00:00:78:01";
+    let node = Node::at_rest();
+    let stand = Stand::functions(&node, node.igb, "vfio", Plugin::Installed);
+    let set = |mac: &str| {
+        let uplink = node.uplink(node.igb).index;
+        Links::open().unwrap().set_vf(uplink, 0, VfSetting::Mac(mac.parse().unwrap())).unwrap();
+    };
+    set(AT_REST);
+    let pod = Pod::new("rw-a");
+    let result = stand.add(&pod, 0, &json!({}));
+    assert_eq!(result["interfaces"][0]["mac"], AT_REST);
+    stand.check(&pod, 0, &json!({})).unwrap();
+    set(MAC);
+    let error = stand.check(&pod, 0, &json!({})).unwrap_err();
+    assert_eq!(error["code"], 100, "{error}");
+    let told = format!("found {MAC}, expected {AT_REST}");
+    assert!(error["msg"].as_str().unwrap().contains(&told), "{error}");
+    set(AT_REST);
+    stand.check(&pod, 0, &json!({})).unwrap();
+    stand.del(&pod, 0, &json!({}));
+    assert_eq!(stand.records(), 0);
+}
+
 #[test]
 fn a_virtio_functions_interface_takes_mac_and_mtu_and_its_pf_sets_nothing() {
     let node = Node::at_rest();

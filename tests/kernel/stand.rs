@@ -167,6 +167,19 @@ impl Stand {
         )
     }
 
+    /// One device of the simulator on vhost_vdpa, with this address and an MTU of 1500.
+    pub fn vhost(node: &Node, mac: &str) -> Self {
+        vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
+        make_vhost(node, mac, 1500);
+        let path = vdpa_bus::char_device(&node.root, VHOST).unwrap().unwrap().path;
+        let entry = json!({"id": VHOST, "parent": "vdpasim_net", "index": 0, "state": "ready",
+            "mac": mac, "mtu": 1500,
+            "vdpa": {"name": VHOST, "mgmtdev": "vdpasim_net", "driver": "vhost_vdpa",
+                     "node": path.display().to_string()}});
+        let ids = vec![VHOST.to_owned()];
+        Self::with(ids.clone(), ids, "vhost-vdpa", vec![entry], Plugin::Answers)
+    }
+
     fn with(
         ids: Vec<String>,
         vdpa: Vec<String>,
@@ -502,6 +515,20 @@ impl Drop for Pod {
     }
 }
 
+/// The device of [`Stand::vhost`].
+pub const VHOST: &str = "sim0";
+
+/// Makes it, on vhost_vdpa.
+pub fn make_vhost(node: &Node, mac: &str, mtu: u16) {
+    let device = NewDevice {
+        mac: Some(mac.parse().unwrap()),
+        mtu: Some(mtu),
+        ..NewDevice::new(VHOST, Handle::without_bus("vdpasim_net"))
+    };
+    node.vdpa().create(&device).unwrap();
+    vdpa_bus::bind(&node.root, VHOST, Driver::VhostVdpa).unwrap();
+}
+
 /// Waits until something is so; far longer than the agent waits for a call.
 pub fn until(what: &str, so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(100);
@@ -509,6 +536,11 @@ pub fn until(what: &str, so: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "never {what}");
         thread::yield_now();
     }
+}
+
+/// `ip` on the host.
+pub fn on_host(line: &str) {
+    run("ip", &line.split(' ').collect::<Vec<_>>());
 }
 
 /// Waits until udev has done with what has come and gone.

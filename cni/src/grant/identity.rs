@@ -12,7 +12,7 @@ use crate::{
     attachment::Attachment,
     error::{Code, Error, Result},
     place::Place,
-    vf::Function,
+    vf::{self, Function},
     world::World,
 };
 
@@ -75,19 +75,13 @@ fn made_on(world: &World, vdpa: &str, address: pci::Address) -> Result<()> {
 /// The VF that a function is, by the PF that it has now; `None` for a vDPA device.
 pub(super) fn function(world: &World, device: &Device, place: &Place) -> Result<Option<Function>> {
     let Place::Pci(address) = place else { return Ok(None) };
-    let Some(pf) = sriov::physfn(&world.root, *address)? else {
+    if sriov::physfn(&world.root, *address)?.is_none() {
         let text = format!("device {}: {place} is no VF: only functions of a PF are", device.id);
         return Err(Error::new(Code::Config, text));
-    };
-    let functions = sriov::functions(&world.root, pf)?;
-    let index = functions.iter().find(|function| function.address == *address).map(|f| f.index);
-    match index {
-        Some(index) => Ok(Some(Function { pf, index, address: *address })),
-        None => {
-            let text = format!("device {}: PF {pf} has {place} no more", device.id);
-            Err(Error::new(Code::TryAgain, text))
-        }
     }
+    let gone =
+        || Error::new(Code::TryAgain, format!("device {}: its PF has {place} no more", device.id));
+    vf::of(&world.root, *address)?.ok_or_else(gone).map(Some)
 }
 
 /// What the device plugin has told of the device must be so; the names of its RDMA devices, which
