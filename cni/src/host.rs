@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{collect, hook, install, show, vdpa_config, version::Version, why, world::World};
+use crate::{collect, hook, install, log, show, vdpa_config, version::Version, why, world::World};
 
 const HELP: &str = "\
 ringway: wires SR-IOV and vDPA devices into pods, as a CNI plugin
@@ -40,7 +40,9 @@ A network that uses it (Multus adds deviceID by the resource of the pod's contai
    \"ipam\": {\"type\": \"host-local\", \"subnet\": \"10.88.0.0/24\"}}
 
 What it did to a device is in /var/lib/ringway/attachments, its log where the network's `logFile`
-says, below /var/log/ringway.
+says, below /var/log/ringway; without one, and for `collect`, in the journal, if the node has one:
+
+  journalctl -t ringway RINGWAY_DEVICE=0000:02:10.0
 ";
 
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +78,9 @@ fn run(command: Command) -> Result<()> {
         Command::List { json } => print!("{}", show::list(&World::from_env(), json)?),
         Command::Why { device } => print!("{}", why::why(&World::from_env(), &device)?),
         Command::Collect { grace, path } => {
-            let done = collect::collect(&World::from_env(), &path, grace)?;
+            let world = World::from_env();
+            log::start_host(&world);
+            let done = collect::collect(&world, &path, grace)?;
             done.undone.iter().for_each(|who| println!("undone: {who}"));
             if !done.kept.is_empty() {
                 bail!("not undone, the next run tries again:\n  {}", done.kept.join("\n  "));

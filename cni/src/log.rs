@@ -1,4 +1,5 @@
-//! The log: one JSON object a line, to the file that the network names or to standard error.
+//! The log: one JSON object a line, to the file that the network names. Without one, to the node's
+//! journal if it has one; errors to standard error besides.
 //!
 //! Never to standard output, which is the protocol's. JSON, so that what a tenant wrote cannot
 //! make a line of its own. A subscriber of our own, because the usual one would be a third of the
@@ -28,11 +29,16 @@ use crate::{
     world::World,
 };
 
+mod journal;
+
+use journal::Journal;
+
 /// How large a file may be when a verb begins to write to it, in bytes.
 const MOST: u64 = 10 << 20;
 
-/// Starts logging for one verb. Without a file errors alone go to standard error, which runtimes
-/// keep; so they do where the file cannot be written, which is no reason not to detach a device.
+/// Starts logging for one verb. Without a file all goes to the journal, and errors alone to standard
+/// error, which runtimes keep; so it is where the file cannot be written, which is no reason not to
+/// detach a device.
 ///
 /// An error for a name that a tenant may not choose.
 pub fn start(
@@ -45,23 +51,43 @@ pub fn start(
         check(world, name)?;
     }
     let opened = file.map(|name| open(world, name)).transpose();
-    let (sink, default, problem): (Box<dyn Write + Send>, _, _) = match opened {
-        Ok(Some(file)) => (Box::new(file), Level::Info, None),
-        Ok(None) => (Box::new(std::io::stderr()), Level::Error, None),
-        Err(problem) => (Box::new(std::io::stderr()), Level::Error, Some(problem)),
+    let at = |default: Level| level.unwrap_or(default).into();
+    let without_file = || {
+        let errors = Sink { level: at(Level::Error), to: To::lines(std::io::stderr()) };
+        std::iter::once(errors).chain(journal(world, at(Level::Info))).collect()
+    };
+    let (sinks, problem) = match opened {
+        Ok(Some(file)) => (vec![Sink { level: at(Level::Info), to: To::lines(file) }], None),
+        Ok(None) => (without_file(), None),
+        Err(problem) => (without_file(), Some(problem)),
     };
     let mut fields = Map::new();
     if let Some(Target { container_id, ifname, .. }) = target {
         fields.insert("containerID".to_owned(), container_id.as_str().into());
         fields.insert("ifname".to_owned(), ifname.as_str().into());
     }
-    let log = Log { level: level.unwrap_or(default).into(), fields, sink: Mutex::new(sink) };
-    // One that is set already is a test's.
-    let _ = tracing::subscriber::set_global_default(log);
+    set(Log { fields, sinks });
     if let Some(problem) = problem {
         tracing::error!(error = problem.chain(), "no log file");
     }
     Ok(())
+}
+
+/// Starts logging for a command of the host's: to the journal alone, for it tells the rest itself.
+pub fn start_host(world: &World) {
+    let sinks: Vec<_> = journal(world, Level::Info.into()).into_iter().collect();
+    if !sinks.is_empty() {
+        set(Log { fields: Map::new(), sinks });
+    }
+}
+
+fn journal(world: &World, level: tracing::Level) -> Option<Sink> {
+    Journal::open(&world.journal).map(|journal| Sink { level, to: To::Journal(journal) })
+}
+
+fn set(log: Log) {
+    // One that is set already is a test's.
+    let _ = tracing::subscriber::set_global_default(log);
 }
 
 /// Whether a tenant may name a log file so.
@@ -120,32 +146,58 @@ fn set_aside(path: &Path, file: &File) -> io::Result<bool> {
 }
 
 struct Log {
-    level: tracing::Level,
     fields: Map<String, Value>,
-    sink: Mutex<Box<dyn Write + Send>>,
+    sinks: Vec<Sink>,
+}
+
+struct Sink {
+    level: tracing::Level,
+    to: To,
+}
+
+enum To {
+    Lines(Mutex<Box<dyn Write + Send>>),
+    Journal(Journal),
+}
+
+impl To {
+    fn lines(file: impl Write + Send + 'static) -> Self {
+        Self::Lines(Mutex::new(Box::new(file)))
+    }
+
+    fn write(&self, level: tracing::Level, fields: &Map<String, Value>) {
+        let lines = match self {
+            Self::Lines(lines) => lines,
+            Self::Journal(journal) => return journal.send(level, fields),
+        };
+        let mut line = Map::new();
+        line.insert("time".to_owned(), now().into());
+        line.insert("level".to_owned(), level.as_str().into());
+        line.extend(fields.clone());
+        let mut bytes = Value::Object(line).to_string().into_bytes();
+        bytes.push(b'\n');
+        if let Ok(mut lines) = lines.lock() {
+            // Whole lines, so that those of several processes do not mix.
+            let _ = lines.write_all(&bytes);
+        }
+    }
 }
 
 impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= &self.level
+        self.sinks.iter().any(|sink| *metadata.level() <= sink.level)
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        Some(self.level.into())
+        self.sinks.iter().map(|sink| sink.level).max().map(Into::into)
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = Map::new();
-        line.insert("time".to_owned(), now().into());
-        line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        line.extend(self.fields.clone());
-        event.record(&mut Fields(&mut line));
-        let mut bytes = Value::Object(line).to_string().into_bytes();
-        bytes.push(b'\n');
-        if let Ok(mut sink) = self.sink.lock() {
-            // Whole lines, so that those of several processes do not mix.
-            let _ = sink.write_all(&bytes);
-        }
+        let mut fields = self.fields.clone();
+        event.record(&mut Fields(&mut fields));
+        let level = *event.metadata().level();
+        let wanted = self.sinks.iter().filter(|sink| level <= sink.level);
+        wanted.for_each(|sink| sink.to.write(level, &fields));
     }
 
     // No spans: a verb is one.

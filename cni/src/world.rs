@@ -16,6 +16,8 @@ pub struct World {
     pub config: PathBuf,
     /// The directory that holds what tenants may name by `logFile`.
     pub logs: PathBuf,
+    /// The journal's socket.
+    pub journal: PathBuf,
     /// What `kubeletDir` of the configuration is relative to: `/` on a node.
     pub prefix: PathBuf,
 }
@@ -31,6 +33,7 @@ impl World {
             root: Root::new(prefix),
             paths: Paths::under(prefix),
             config: prefix.join("etc/cni/net.d/ringway.d/config.json"),
+            journal: prefix.join("run/systemd/journal/socket"),
             logs: prefix.join("var/log/ringway"),
             prefix: prefix.to_owned(),
         }

@@ -7,6 +7,7 @@
 mod chain;
 mod functions;
 mod host;
+mod journal;
 mod node;
 
 use std::fs;
