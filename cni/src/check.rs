@@ -114,8 +114,8 @@ fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()>
     let (addresses, found) = netns.run(|| {
         let mut links = Links::open()?;
         let addresses = links.addresses()?;
-        let hops = routes.iter().map(|route| links.next_hops(route.dst));
-        Ok::<_, ringway_kernel::Error>((addresses, hops.collect::<Result<Vec<_>, _>>()?))
+        let destinations: Vec<_> = routes.iter().map(|route| route.dst).collect();
+        Ok::<_, ringway_kernel::Error>((addresses, links.next_hops(&destinations)?))
     })?;
     compare(&link, &addresses, success)?;
     routes

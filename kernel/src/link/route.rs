@@ -1,6 +1,6 @@
 //! Routes: adding one to a link, how a destination is reached, and which links carry a default route.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::Parseable;
 use netlink_packet_route::{
@@ -57,32 +57,54 @@ pub struct NextHop {
     pub gateway: Option<IpAddr>,
 }
 
+/// A unicast route as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Where to.
+    pub destination: IpPrefix,
+    /// The routing table.
+    pub table: u32,
+    /// All of its next hops.
+    pub hops: Vec<NextHop>,
+}
+
 impl Links {
-    /// The next hops of all routes to exactly this prefix in the main table. Host bits must be zero.
-    pub fn next_hops(&mut self, destination: IpPrefix) -> Result<Vec<NextHop>> {
-        let object = format!("to {destination}");
-        let about = Subject { op: "list routes", object: &object };
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(destination);
-        let (kind, body) = request(RouteNetlinkMessage::GetRoute(message));
-        let answer = self.socket.dump(about, kind, &body)?;
-        let hops = answer.iter().map(|message| parse_next_hops(&message.body, destination));
-        Ok(hops.collect::<Result<Vec<_>>>()?.concat())
+    /// The next hops of all routes to exactly these prefixes in the main table, for each prefix. Host
+    /// bits must be zero.
+    pub fn next_hops(&mut self, destinations: &[IpPrefix]) -> Result<Vec<Vec<NextHop>>> {
+        let mut listed = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            if destinations.iter().any(|destination| self::family(*destination) == family) {
+                let wanted = |length| destinations.iter().any(|to| to.length() == length);
+                listed.extend(self.routes(family, wanted)?);
+            }
+        }
+        Ok(destinations.iter().map(|destination| hops_to(&listed, *destination)).collect())
     }
 
     /// The default routes of both families in every table.
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>> {
-        let about = Subject { op: "list", object: "routes" };
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = RouteMessage::default();
-            message.header.address_family = family;
-            let (kind, body) = request(RouteNetlinkMessage::GetRoute(message));
-            for message in self.socket.dump(about, kind, &body)? {
-                routes.extend(parse_default(&message.body)?);
+            for Listed { table, hops, .. } in self.routes(family, |length| length == 0)? {
+                routes.extend(hops.iter().map(|hop| DefaultRoute { index: hop.index, table }));
             }
         }
         Ok(routes)
+    }
+
+    fn routes(
+        &mut self,
+        family: AddressFamily,
+        wanted: impl Fn(u8) -> bool,
+    ) -> Result<Vec<Listed>> {
+        let about = Subject { op: "list", object: "routes" };
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        let (kind, body) = request(RouteNetlinkMessage::GetRoute(message));
+        let answer = self.socket.dump(about, kind, &body)?;
+        let listed = answer.iter().map(|message| parse(&message.body, &wanted));
+        listed.filter_map(Result::transpose).collect()
     }
 
     /// Adds a route to the main table; `EEXIST` if it is there.
@@ -128,47 +150,65 @@ fn family(destination: IpPrefix) -> AddressFamily {
     }
 }
 
-/// The next hops from an answer's body; none for routes to elsewhere, of other tables and kinds.
-pub(super) fn parse_next_hops(body: &[u8], destination: IpPrefix) -> Result<Vec<NextHop>> {
-    // As in parse_default: other routes may hold what the crate cannot read.
-    if body.get(1).is_some_and(|length| *length != destination.length()) {
-        return Ok(Vec::new());
+/// The next hops of the main table's routes to a prefix.
+pub(super) fn hops_to(listed: &[Listed], destination: IpPrefix) -> Vec<NextHop> {
+    let main = u32::from(RouteHeader::RT_TABLE_MAIN);
+    let is_one = |route: &&Listed| route.table == main && route.destination == destination;
+    listed.iter().filter(is_one).flat_map(|route| route.hops.iter().copied()).collect()
+}
+
+/// A route from an answer's body; none for other kinds than unicast, for cache entries, and for
+/// prefixes of a length that is not `wanted`.
+pub(super) fn parse(body: &[u8], wanted: impl Fn(u8) -> bool) -> Result<Option<Listed>> {
+    // By the second byte of `struct rtmsg`, the destination's prefix length, before anything else
+    // is read: other routes may hold encapsulations that the crate cannot read.
+    if body.get(1).is_some_and(|length| !wanted(*length)) {
+        return Ok(None);
     }
-    let message = RouteMessage::parse(body)
-        .map_err(|error| Error::parse("route message", &error.to_string(), "a route"))?;
+    let bad = |found: &str| Error::parse("route message", found, "a route");
+    let message = RouteMessage::parse(body).map_err(|error| bad(&error.to_string()))?;
     let header = &message.header;
-    let ours = header.table == RouteHeader::RT_TABLE_MAIN
-        && header.kind == RouteType::Unicast
-        && !header.flags.contains(RouteFlags::Cloned);
-    let to = message.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(address) => ip(address),
-        _ => None,
-    });
-    // A default route says no destination.
-    if !ours || (destination.length() > 0 && to != Some(destination.address())) {
-        return Ok(Vec::new());
+    // IPv6 has a default route "unreachable" in every namespace.
+    if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
+        return Ok(None);
     }
-    let gateway = |attributes: &[RouteAttribute]| {
-        attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(address) => ip(address),
-            _ => None,
-        })
-    };
-    let (mut hops, mut index) = (Vec::new(), None);
+    let mut table = u32::from(header.table);
+    let (mut to, mut hops, mut link, mut object) = (None, Vec::new(), None, false);
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Oif(link) => index = Some(*link),
+            // A number that does not fit the header.
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Destination(address) => to = ip(address),
+            RouteAttribute::Oif(index) => link = Some(*index),
             RouteAttribute::MultiPath(paths) => hops.extend(paths.iter().map(|path| NextHop {
                 index: Some(path.interface_index),
                 gateway: gateway(&path.attributes),
             })),
+            RouteAttribute::NhId(_) => object = true,
             _ => {}
         }
     }
-    if hops.is_empty() {
-        hops.push(NextHop { index, gateway: gateway(&message.attributes) });
+    if hops.is_empty() && (link.is_some() || object) {
+        hops.push(NextHop { index: link, gateway: gateway(&message.attributes) });
     }
-    Ok(hops)
+    // A default route says no destination.
+    let unspecified = || match header.address_family {
+        AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
+        AddressFamily::Inet6 => Some(Ipv6Addr::UNSPECIFIED.into()),
+        _ => None,
+    };
+    let destination = to
+        .or_else(unspecified)
+        .and_then(|address| IpPrefix::new(address, header.destination_prefix_length))
+        .ok_or_else(|| bad("no destination"))?;
+    Ok(Some(Listed { destination, table, hops }))
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        _ => None,
+    })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -177,37 +217,4 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet6(address) => Some((*address).into()),
         _ => None,
     }
-}
-
-/// The links of a default route from an answer's body; none for other routes.
-pub(super) fn parse_default(body: &[u8]) -> Result<Vec<DefaultRoute>> {
-    // By the second byte of `struct rtmsg`, the destination's prefix length, before anything else
-    // is read: other routes may hold encapsulations that the crate cannot read.
-    if body.get(1).is_some_and(|length| *length != 0) {
-        return Ok(Vec::new());
-    }
-    let message = RouteMessage::parse(body)
-        .map_err(|error| Error::parse("route message", &error.to_string(), "a route"))?;
-    let cached = message.header.flags.contains(RouteFlags::Cloned);
-    // IPv6 has a default route "unreachable" in every namespace.
-    if message.header.kind != RouteType::Unicast || cached {
-        return Ok(Vec::new());
-    }
-    let mut table = u32::from(message.header.table);
-    let (mut indexes, mut objects) = (Vec::new(), false);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Table(number) => table = *number,
-            RouteAttribute::Oif(index) => indexes.push(*index),
-            RouteAttribute::MultiPath(hops) => {
-                indexes.extend(hops.iter().map(|hop| hop.interface_index));
-            }
-            RouteAttribute::NhId(_) => objects = true,
-            _ => {}
-        }
-    }
-    if indexes.is_empty() && objects {
-        return Ok(vec![DefaultRoute { index: None, table }]);
-    }
-    Ok(indexes.into_iter().map(|index| DefaultRoute { index: Some(index), table }).collect())
 }

@@ -176,8 +176,12 @@ fn route_requests() {
 #[test]
 fn default_routes() {
     let check = |header: [u8; 12], attributes: &[u8], expected: &[(Option<u32>, u32)]| {
-        let found = route::parse_default(&[&header[..], attributes].concat()).unwrap();
-        let found: Vec<_> = found.iter().map(|route| (route.index, route.table)).collect();
+        let body = [&header[..], attributes].concat();
+        let found = route::parse(&body, |length| length == 0).unwrap();
+        let found: Vec<_> = found
+            .iter()
+            .flat_map(|route| route.hops.iter().map(|hop| (hop.index, route.table)))
+            .collect();
         assert_eq!(found, expected);
     };
     let unicast = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
@@ -204,7 +208,8 @@ fn default_routes() {
 fn next_hops() {
     let check = |header: [u8; 12], attributes: &[&[u8]], to: &str, expected: &[(u32, &str)]| {
         let body = [&header[..], &attributes.concat()].concat();
-        let found = route::parse_next_hops(&body, prefix(to)).unwrap();
+        let listed = route::parse(&body, |length| length == prefix(to).length()).unwrap();
+        let found = route::hops_to(listed.as_slice(), prefix(to));
         let expected: Vec<_> = expected
             .iter()
             .map(|(index, gateway)| NextHop { index: Some(*index), gateway: gateway.parse().ok() })
@@ -253,8 +258,12 @@ fn the_own_namespace() {
     assert!(error.is_missing(), "{error}");
     links.addresses().unwrap();
     links.default_routes().unwrap();
-    links.next_hops(prefix("0.0.0.0/0")).unwrap();
-    links.next_hops(prefix("::/0")).unwrap();
+    let none: &[IpPrefix] = &[];
+    assert!(links.next_hops(none).unwrap().is_empty());
+    // one answer each, in their order; nobody has a route to the documentation's prefixes
+    let found =
+        links.next_hops(&["0.0.0.0/0", "2001:db8::/48", "192.0.2.0/28"].map(prefix)).unwrap();
+    assert_eq!(found[1..], [vec![], vec![]]);
 }
 
 #[test]
