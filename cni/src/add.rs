@@ -80,7 +80,9 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
         Attachment::Netdev | Attachment::VirtioVdpa => {
             interface::attach(world, call, &grant, &netns, record)?
         }
-        Attachment::Vfio | Attachment::VhostVdpa => character::attach(world, call, &grant, record)?,
+        Attachment::Vfio | Attachment::VhostVdpa => {
+            character::attach(world, call, &grant, &netns, record)?
+        }
     };
     Ok(previous.followed_by(&success, call.conf.version))
 }

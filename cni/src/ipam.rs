@@ -110,9 +110,9 @@ impl Ipam<'_> {
         let path = std::env::join_paths(self.path).unwrap_or_default();
         environment.push(("CNI_PATH", path.to_string_lossy().into_owned()));
         let output = process::run(&program, &environment, conf.to_string().into_bytes())?;
-        match output.success {
+        match output.status.success() {
             true => Ok(output.stdout),
-            false => Err(answer::failure(&output.stdout, self.kind, verb)),
+            false => Err(answer::failure(&output.stdout, output.status, self.kind, verb)),
         }
     }
 }

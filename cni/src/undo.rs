@@ -1,6 +1,6 @@
 //! Undoing what an attachment changed: for DEL, for GC, and for an ADD that failed or died.
 
-use ringway_kernel::stuck;
+use ringway_kernel::{netns::Netns, stuck};
 
 use crate::{
     deviceinfo,
@@ -20,9 +20,20 @@ use std::path::PathBuf;
 /// Gives all that went wrong. Without an error the record may still be there, [`Phase::Away`]: the
 /// kernel has the netdev still on its way, and the next one to lock the device finishes.
 pub fn undo(world: &World, record: &mut Record, path: &[PathBuf]) -> Vec<Error> {
+    undo_in(world, record, path, None)
+}
+
+/// As [`undo`], by one that has the pod's namespace open: it lives, whatever became of its path, and the
+/// kernel brings nothing back until it is closed.
+fn undo_in(
+    world: &World,
+    record: &mut Record,
+    path: &[PathBuf],
+    open: Option<&Netns>,
+) -> Vec<Error> {
     let mut errors = Vec::new();
     let mut phase = record.phase;
-    match detach(world, record) {
+    match detach(world, record, open) {
         Ok(Outcome::Restored) => phase = Phase::Detached,
         Ok(Outcome::Away) => phase = Phase::Away,
         Err(error) => errors.push(error),
@@ -57,7 +68,7 @@ pub fn undo(world: &World, record: &mut Record, path: &[PathBuf]) -> Vec<Error> 
 }
 
 /// The device's part.
-fn detach(world: &World, record: &Record) -> Result<Outcome> {
+fn detach(world: &World, record: &Record, open: Option<&Netns>) -> Result<Outcome> {
     if record.phase == Phase::Detached || !record.of_this_boot(&world.root)? {
         return Ok(Outcome::Restored);
     }
@@ -70,8 +81,9 @@ fn detach(world: &World, record: &Record) -> Result<Outcome> {
     stuck::check(&world.paths.stuck, device, "detach", stuck::Reach::Device)?;
     let home = match moves {
         Some(before) => {
-            let netns = record.netns.find()?;
-            netdev::bring_home(&world.root, &record.place, netns.as_ref(), &before.name)?
+            let found = if open.is_none() { record.netns.find()? } else { None };
+            let netns = open.or(found.as_ref());
+            netdev::bring_home(&world.root, &record.place, netns, &before.name)?
         }
         None => Home::Gone,
     };
@@ -96,14 +108,20 @@ fn detach(world: &World, record: &Record) -> Result<Outcome> {
 pub struct Guard<'a> {
     world: &'a World,
     path: &'a [PathBuf],
+    netns: &'a Netns,
     record: Record,
     armed: bool,
 }
 
 impl<'a> Guard<'a> {
     /// Writes the record of an ADD that begins, and undoes it when dropped.
-    pub fn arm(world: &'a World, path: &'a [PathBuf], record: Record) -> Result<Self> {
-        let guard = Self { world, path, record, armed: true };
+    pub fn arm(
+        world: &'a World,
+        path: &'a [PathBuf],
+        netns: &'a Netns,
+        record: Record,
+    ) -> Result<Self> {
+        let guard = Self { world, path, netns, record, armed: true };
         guard.record.write(&world.paths.attachments)?;
         Ok(guard)
     }
@@ -118,8 +136,14 @@ impl<'a> Guard<'a> {
         self.record.write(&self.world.paths.attachments)
     }
 
-    /// Writes that the ADD succeeded; only then nothing is undone any more.
+    /// Writes that the ADD succeeded; only then nothing is undone any more. An error if the pod's
+    /// namespace went away meanwhile: nobody would use the device.
     pub fn disarm(mut self) -> Result<()> {
+        if self.record.netns.find()?.is_none() {
+            let path = self.record.netns.path.display();
+            let text = format!("namespace {path} went away while its device was attached");
+            return Err(Error::new(Code::TryAgain, text).advise("the pod has ended"));
+        }
         self.record.phase = Phase::Attached;
         self.write()?;
         self.armed = false;
@@ -130,7 +154,7 @@ impl<'a> Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if self.armed {
-            for error in undo(self.world, &mut self.record, self.path) {
+            for error in undo_in(self.world, &mut self.record, self.path, Some(self.netns)) {
                 tracing::error!(error = error.chain(), "undo of a failed ADD");
             }
         }

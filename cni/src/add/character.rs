@@ -2,6 +2,8 @@
 //! nothing is moved. What the network asks of a vDPA device must be so already; what it asks of a
 //! function the PF sets.
 
+use ringway_kernel::netns::Netns;
+
 use super::{Call, finish};
 use crate::{
     deviceinfo,
@@ -19,6 +21,7 @@ pub(super) fn attach(
     world: &World,
     call: Call<'_>,
     grant: &Grant,
+    netns: &Netns,
     record: Record,
 ) -> Result<Success> {
     match grant.function {
@@ -29,7 +32,7 @@ pub(super) fn attach(
         }
     }
     let change = record.function.clone();
-    let guard = Guard::arm(world, call.path, record)?;
+    let guard = Guard::arm(world, call.path, netns, record)?;
     if let Some(change) = &change {
         vf::apply(&world.root, change)?;
     }

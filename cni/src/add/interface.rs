@@ -47,7 +47,7 @@ pub(super) fn attach(
         by_pf: change.as_ref().is_some_and(Change::sets_mac),
     };
     record.before = Some(Before::from(&link));
-    let guard = Guard::arm(world, call.path, record)?;
+    let guard = Guard::arm(world, call.path, netns, record)?;
     // While it is on the host: the pod sees it as it is to be.
     if let Some(change) = &change {
         vf::apply(&world.root, change)?;

@@ -1,6 +1,6 @@
 //! What an IPAM plugin says.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, process::ExitStatus};
 
 use ringway_kernel::IpPrefix;
 use serde::Deserialize;
@@ -92,12 +92,12 @@ fn network(prefix: IpPrefix) -> IpPrefix {
 }
 
 /// A failed plugin's own words. "Try again" is passed on; other codes are in the plugin's terms.
-pub(super) fn failure(output: &[u8], kind: &str, verb: &str) -> Error {
+pub(super) fn failure(output: &[u8], status: ExitStatus, kind: &str, verb: &str) -> Error {
     let Failure { code, msg, details } = serde_json::from_slice(output).unwrap_or_default();
     let ours = if code == Code::TryAgain.number() { Code::TryAgain } else { Code::Ipam };
     let mut text = format!("{verb} of IPAM plugin {kind}");
     text += &match (msg.as_str(), details.as_str()) {
-        ("", "") => " failed without a word".to_owned(),
+        ("", "") => format!(" failed without a word ({status})"),
         (msg, "") => format!(": {msg} (code {code})"),
         (msg, details) => format!(": {msg}: {details} (code {code})"),
     };
@@ -147,13 +147,21 @@ mod tests {
         }
     }
 
+    fn failure(output: &[u8], kind: &str, verb: &str) -> Error {
+        use std::os::unix::process::ExitStatusExt;
+        super::failure(output, ExitStatus::from_raw(1 << 8), kind, verb)
+    }
+
     #[test]
     fn failures_keep_the_plugins_words() {
         let error = failure(br#"{"code":11,"msg":"full","details":"wait"}"#, "x", "ADD");
         assert_eq!(error.code(), Code::TryAgain);
         assert_eq!(error.to_string(), "ADD of IPAM plugin x: full: wait (code 11)");
         let error = failure(b"panic", "x", "DEL");
-        assert_eq!(error.to_string(), "DEL of IPAM plugin x failed without a word");
+        assert_eq!(
+            error.to_string(),
+            "DEL of IPAM plugin x failed without a word (exit status: 1)"
+        );
         assert_eq!(failure(br#"{"code":7,"msg":"m"}"#, "x", "ADD").code(), Code::Ipam);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ const LONGEST: u64 = 1 << 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 pub(super) struct Output {
-    pub(super) success: bool,
+    pub(super) status: ExitStatus,
     pub(super) stdout: Vec<u8>,
 }
 
@@ -85,7 +85,7 @@ pub(super) fn run_within(
     loop {
         let status = child.try_wait().map_err(Error::because(Code::Ipam, failed("wait for")))?;
         match status {
-            Some(status) => return Ok(Output { success: status.success(), stdout }),
+            Some(status) => return Ok(Output { status, stdout }),
             None if start.elapsed() >= deadline => {
                 end(&mut child);
                 return Err(too_late(program, deadline));

@@ -76,6 +76,39 @@ fn one_that_hangs_or_floods_is_ended_with_all_it_started() {
     let program = dir.path().join("plugin");
     let hung = process::run_within(&program, &home, vec![], Duration::from_millis(500));
     assert!(hung.err().unwrap().to_string().contains("no answer within"));
+    until_dead(&dir);
+
+    let (_dir, flood) = with("cat /dev/zero", |ipam| ipam.add(&target()));
+    assert!(flood.unwrap_err().to_string().contains("more than 1048576 bytes"));
+}
+
+/// It has answered; what it has started holds its output, or it does something else for ever.
+#[test]
+fn one_that_answers_and_does_not_end_is_ended_too() {
+    for script in [
+        r#"echo '{"ips":[]}'; sleep 1000 & echo $! > "$HOME/pid""#,
+        r#"echo '{"ips":[]}'; echo $$ > "$HOME/pid"; exec >&- sleep 1000"#,
+    ] {
+        let dir = plugin(script);
+        let home = vec![("HOME", dir.path().display().to_string())];
+        let program = dir.path().join("plugin");
+        let hung = process::run_within(&program, &home, vec![], Duration::from_millis(500));
+        assert!(hung.err().unwrap().to_string().contains("no answer within"), "{script}");
+        until_dead(&dir);
+    }
+}
+
+#[test]
+fn one_that_dies_by_a_signal_is_told_with_it() {
+    let (_dir, answer) = with("kill -SEGV $$", |ipam| ipam.add(&target()));
+    let error = answer.unwrap_err();
+    assert_eq!(error.code(), Code::Ipam);
+    assert!(error.to_string().contains("ADD of IPAM plugin plugin failed"), "{error}");
+    assert!(error.to_string().contains("signal: 11 (SIGSEGV)"), "{error}");
+}
+
+/// The process whose number it has written.
+fn until_dead(dir: &tempfile::TempDir) {
     let pid = fs::read_to_string(dir.path().join("pid")).unwrap();
     let start = std::time::Instant::now();
     // The signal is on its way, and nobody may have reaped it yet.
@@ -83,9 +116,6 @@ fn one_that_hangs_or_floods_is_ended_with_all_it_started() {
         assert!(start.elapsed() < Duration::from_secs(30), "process {pid} lives on");
         std::thread::yield_now();
     }
-
-    let (_dir, flood) = with("cat /dev/zero", |ipam| ipam.add(&target()));
-    assert!(flood.unwrap_err().to_string().contains("more than 1048576 bytes"));
 }
 
 fn is_dead(pid: &str) -> bool {

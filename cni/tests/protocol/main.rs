@@ -376,6 +376,45 @@ fn ipam_is_asked_for_a_vhost_device_too_and_undone_when_it_fails() {
 }
 
 #[test]
+fn whatever_an_ipam_plugin_does_its_device_is_free_afterwards() {
+    let node = Node::new();
+    let call = |verb| Call::new(verb).conf("deviceID", VHOST).conf("ipam", json!({"type": "fake"}));
+    for (add, code, told) in [
+        ("kill -9 $$", 101, "failed without a word (signal: 9 (SIGKILL))"),
+        ("exec head -c 3000000 /dev/zero", 101, "more than 1048576 bytes"),
+        ("echo 'panic: at line 3'", 101, "result of IPAM plugin fake"),
+        ("true", 101, "result of IPAM plugin fake"),
+        ("echo '[]'", 101, "result of IPAM plugin fake"),
+        ("head -c 3000000 /dev/zero; exit 1", 101, "more than 1048576 bytes"),
+    ] {
+        node.plugin_that("fake", &format!("[ $CNI_COMMAND = ADD ] || exit 0\n{add}"));
+        check_error(&call("ADD").run(&node).unwrap_err(), code, told);
+        assert_eq!(node.records(), 0, "{add}");
+        Call::new("ADD").conf("deviceID", VHOST).run(&node).unwrap();
+        Call::new("DEL").run(&node).unwrap();
+    }
+}
+
+/// What the plugin asks for becomes its own end.
+#[test]
+fn a_namespace_that_goes_away_while_ipam_is_asked_gets_no_device() {
+    let node = Node::new();
+    let netns = node.path("netns");
+    symlink("/proc/self/ns/net", &netns).unwrap();
+    let script = format!(
+        "[ $CNI_COMMAND = ADD ] || exit 0\nrm {}\necho '{{\"ips\":[{{\"address\":\"10.0.0.2/24\"}}]}}'",
+        netns.display()
+    );
+    node.plugin_that("fake", &script);
+    let add = Call::new("ADD").conf("deviceID", VHOST).conf("ipam", json!({"type": "fake"}));
+    let error = add.env("CNI_NETNS", netns.to_str().unwrap()).run(&node).unwrap_err();
+    check_error(&error, 11, "went away while its device was attached");
+    assert_eq!(node.records(), 0);
+    assert_eq!(node.plugin_calls(), ["ADD", "DEL"]);
+    Call::new("ADD").conf("deviceID", VHOST).env("CNI_CONTAINERID", "c2").run(&node).unwrap();
+}
+
+#[test]
 fn gc_keeps_what_is_listed_foreign_or_alive() {
     let node = Node::new();
     let add = |device: &str, container: &str| {

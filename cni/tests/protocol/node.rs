@@ -126,9 +126,13 @@ impl Node {
 
     /// An IPAM plugin that always answers the same.
     pub(crate) fn plugin(&self, name: &str, answer: &str, status: u8) {
+        self.plugin_that(name, &format!("echo '{answer}'\nexit {status}"));
+    }
+
+    /// An IPAM plugin that does this once its call is noted.
+    pub(crate) fn plugin_that(&self, name: &str, script: &str) {
         let script = format!(
-            "#!/bin/sh\ncat > /dev/null\necho $CNI_COMMAND >> \"${{0%/*}}/calls\"\n\
-             echo '{answer}'\nexit {status}\n"
+            "#!/bin/sh\ncat > /dev/null\necho $CNI_COMMAND >> \"${{0%/*}}/calls\"\n{script}\n"
         );
         self.write(&format!("bin/{name}"), &script);
         let path = self.path(&format!("bin/{name}"));
