@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::sync::Barrier;
+use std::thread;
 
 use ringway_kernel::link::Links;
 use ringway_kernel::netns::Netns;
@@ -166,6 +168,89 @@ fn a_failing_ipam_plugin_leaves_the_device_as_it_was() {
     assert!(error["msg"].as_str().unwrap().contains("no room"), "{error}");
     assert_eq!(stand.netdevs(&node), before);
     assert_eq!(stand.records(), 0);
+}
+
+/// It takes the minute that a plugin has.
+#[test]
+fn an_ipam_plugin_that_hangs_is_ended_and_the_device_is_as_it_was() {
+    let node = Node::at_rest();
+    let stand = Stand::new(&node, Plugin::Hangs);
+    let before = stand.netdevs(&node);
+    let pod = Pod::new("rw-a");
+    let error = stand.add_fails(&pod, 0, &json!({"ipam": {"type": "plugin"}, "mtu": 1400}));
+    assert_eq!(error["code"], 11, "{error}");
+    assert!(error["msg"].as_str().unwrap().contains("no answer within 60 s, killed"), "{error}");
+    let processes = fs::read_to_string(stand.path("ipam-processes")).unwrap();
+    for id in processes.split_whitespace() {
+        stand::until(&format!("IPAM's process {id} has ended"), || {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        });
+    }
+    assert_eq!(stand.ipam_calls(), ["ADD", "DEL"]);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
+}
+
+/// Twenty times; whoever loses is told by whom.
+#[test]
+fn of_two_containers_that_want_one_device_one_gets_it() {
+    let node = Node::at_rest();
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
+    let mut won = [0, 0];
+    for round in 0..20 {
+        let pods = [Pod::new("rw-a"), Pod::new("rw-b")];
+        let start = Barrier::new(2);
+        let add = |pod| {
+            start.wait();
+            stand.try_add(pod, 0, &json!({"mtu": 1400}))
+        };
+        let ends = thread::scope(|scope| {
+            let started = [&pods[0], &pods[1]].map(|pod| scope.spawn(|| add(pod)));
+            started.map(|thread| thread.join().unwrap())
+        });
+        let winners: Vec<_> = (0..2).filter(|i| ends[*i].status.success()).collect();
+        let [winner] = winners[..] else {
+            panic!("{round}: {winners:?} won: {}{}", stand::shown(&ends[0]), stand::shown(&ends[1]))
+        };
+        won[winner] += 1;
+        let loser = 1 - winner;
+        let error: Value = serde_json::from_slice(&ends[loser].stdout).unwrap();
+        assert_eq!(error["code"], 11, "{round}: {error}");
+        let holder = format!("{}:net1", pods[winner].container());
+        assert!(error["msg"].as_str().unwrap().contains(&holder), "{round}: {error}");
+        assert_eq!(pods[winner].link("net1").mtu, 1400, "{round}");
+        assert!(pods[loser].links().iter().all(|link| link.loopback), "{round}");
+        // in whatever order the runtime comes to it
+        for i in [round % 2, (round + 1) % 2] {
+            stand.del(&pods[i], 0, &json!({}));
+        }
+        assert_eq!(stand.netdevs(&node), before, "{round}");
+        assert_eq!((stand.records(), stand.files()), (0, Vec::new()), "{round}");
+    }
+    println!("shown: 20 races, won {} and {} times", won[0], won[1]);
+}
+
+#[test]
+fn a_namespace_that_goes_away_in_the_middle_of_add_leaves_the_device_as_before() {
+    let node = Node::at_rest();
+    let stand = Stand::new(&node, Plugin::RemovesTheNamespace);
+    let before = stand.netdevs(&node);
+    let conf = json!({"ipam": {"type": "plugin"}, "mtu": 1400});
+    let pod = Pod::new("rw-a");
+    let error = stand.add_fails(&pod, 0, &conf);
+    assert_eq!(error["code"], 11, "{error}");
+    assert!(error["msg"].as_str().unwrap().contains("/run/netns/rw-a went away"), "{error}");
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
+    assert_eq!(stand.ipam_calls(), ["ADD", "DEL"]);
+    // the runtime's own end of it
+    stand.del_without_namespace(&pod.target(), 0, &conf);
+    let other = Pod::new("rw-b");
+    stand.add(&other, 0, &json!({}));
+    stand.del(&other, 0, &json!({}));
+    assert_eq!(stand.netdevs(&node), before);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::node::{IGB, Node, VIRTIO};
 use crate::tracer::{self, End, Point};
 
 mod cni;
+mod soak;
 
 /// Somebody else's vDPA device, on a management device that Ringway is not asked to use.
 const FOREIGN: &str = "theirs";

@@ -1,7 +1,6 @@
 //! What the CNI's tests and figures stand on: devices, pods, and the binary started as a runtime
 //! starts it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -9,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,9 @@ pub enum Plugin {
     Answers,
     FailsAdd,
     KillsItsCaller,
+    /// Starts another process and waits for it, for ever.
+    Hangs,
+    RemovesTheNamespace,
 }
 
 /// Devices, and a root directory of the binary's own with the real `/sys`, `/proc` and `/dev`.
@@ -47,7 +50,7 @@ pub struct Stand {
     /// Of functions as they are, none.
     vdpa: Vec<String>,
     /// What the last ADD of each container answered.
-    answers: RefCell<BTreeMap<String, Value>>,
+    answers: Mutex<BTreeMap<String, Value>>,
 }
 
 /// A network namespace with the container id that a runtime would give.
@@ -191,7 +194,7 @@ impl Stand {
         for tree in ["sys", "proc", "dev"] {
             symlink(Path::new("/").join(tree), root.path().join(tree)).unwrap();
         }
-        let stand = Self { root, ids, vdpa, answers: RefCell::default() };
+        let stand = Self { root, ids, vdpa, answers: Mutex::default() };
         let pools = json!({"version": 1, "node": "node1", "generation": 1, "pools": [
             {"name": "pods", "resource": "ringway.dev/pod-rings", "attach": attach,
              "limits": {"vlans": "100", "trust": true, "spoofCheck": false, "maxRate": 50},
@@ -215,6 +218,13 @@ impl Stand {
             }
             Plugin::FailsAdd => r#"echo '{"code":102,"msg":"no room"}'; exit 1"#,
             Plugin::KillsItsCaller => "kill -9 $PPID",
+            Plugin::Hangs => &format!(
+                "sleep 100000 & echo $! $$ > {}; wait",
+                self.path("ipam-processes").display()
+            ),
+            Plugin::RemovesTheNamespace => {
+                r#"ip netns del ${CNI_NETNS##*/}; echo '{"ips":[{"address":"10.88.7.9/24"}]}'"#
+            }
         };
         let script = format!(
             "#!/bin/sh\ncat > /dev/null\necho $CNI_COMMAND >> {}\n\
@@ -293,15 +303,19 @@ impl Stand {
 
     /// Whatever comes of it.
     pub fn try_add(&self, pod: &Pod, device: usize, conf: &Value) -> Output {
-        self.call("ADD", &pod.target(), Some(&pod.path()), device, conf)
+        let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
+        if let (true, Ok(answer)) =
+            (output.status.success(), serde_json::from_slice(&output.stdout))
+        {
+            self.answers.lock().unwrap().insert(pod.target(), answer);
+        }
+        output
     }
 
     pub fn add(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
-        let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
+        let output = self.try_add(pod, device, conf);
         assert!(output.status.success(), "{}", shown(&output));
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        self.answers.borrow_mut().insert(pod.target(), answer.clone());
-        answer
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     pub fn add_fails(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
@@ -315,9 +329,24 @@ impl Stand {
         assert_eq!(output.status.signal(), Some(KILL), "{}", shown(&output));
     }
 
+    /// Whatever comes of it.
+    pub fn try_del(&self, pod: &Pod, device: usize, conf: &Value) -> Output {
+        self.call("DEL", &pod.target(), Some(&pod.path()), device, conf)
+    }
+
     pub fn del(&self, pod: &Pod, device: usize, conf: &Value) {
         let output = self.call("DEL", &pod.target(), Some(&pod.path()), device, conf);
         assert!(output.status.success(), "{}", shown(&output));
+    }
+
+    /// Whatever comes of it.
+    pub fn try_del_without_namespace(
+        &self,
+        container: &str,
+        device: usize,
+        conf: &Value,
+    ) -> Output {
+        self.call("DEL", container, None, device, conf)
     }
 
     pub fn del_without_namespace(&self, container: &str, device: usize, conf: &Value) {
@@ -328,7 +357,7 @@ impl Stand {
     pub fn check(&self, pod: &Pod, device: usize, conf: &Value) -> Result<(), Value> {
         let mut conf = conf.clone();
         // as a runtime keeps it
-        let kept = self.answers.borrow().get(&pod.target()).cloned();
+        let kept = self.answers.lock().unwrap().get(&pod.target()).cloned();
         conf["prevResult"] = kept.unwrap_or_default();
         let output = self.call("CHECK", &pod.target(), Some(&pod.path()), device, &conf);
         match output.status.success() {
@@ -459,7 +488,12 @@ impl Pod {
         // one that a killed run left
         let _ = Command::new("ip").args(["netns", "del", name]).output();
         run("ip", &["netns", "add", name]);
-        Self { name: name.to_owned(), container: format!("c-{name}"), ours: true }
+        Self { name: name.to_owned(), container: Self::container_of(name), ours: true }
+    }
+
+    /// The container id of the pod of a name.
+    pub fn container_of(name: &str) -> String {
+        format!("c-{name}")
     }
 
     /// The same namespace for another container id.

@@ -12,17 +12,17 @@ use crate::node::Node;
 use crate::stand::{Plugin, Pod, Stand};
 use crate::tracer::{self, End, Point};
 
-const INFO: &str = "/var/run/k8s.cni.cncf.io/devinfo/cni/of-a-pod.json";
-
 /// How a device is attached, and what its network asks for.
-struct Kind {
-    stand: Stand,
-    conf: Value,
+pub(super) struct Kind {
+    pub(super) stand: Stand,
+    pub(super) conf: Value,
+    /// Whether an interface moves into the pod.
+    pub(super) moves: bool,
 }
 
 /// All that an attachment changes, and may leave.
 #[derive(Debug, PartialEq, Eq)]
-struct World {
+pub(super) struct World {
     links: Vec<(String, u32, bool)>,
     vfs: Vec<Vf>,
     files: Vec<String>,
@@ -30,8 +30,8 @@ struct World {
 }
 
 impl Kind {
-    fn world(&self, node: &Node) -> World {
-        let links = match self.moves() {
+    pub(super) fn world(&self, node: &Node) -> World {
+        let links = match self.moves {
             true => self.stand.netdevs(node),
             false => Vec::new(),
         };
@@ -41,12 +41,8 @@ impl Kind {
         World { links, vfs, files, records: self.stand.records() }
     }
 
-    fn moves(&self) -> bool {
-        self.conf["ipam"].is_object()
-    }
-
     /// The command line of a verb, for somebody who only starts programs.
-    fn args(&self, verb: &str, pod: &Pod) -> Vec<String> {
+    pub(super) fn args(&self, verb: &str, pod: &Pod) -> Vec<String> {
         let (target, path) = (pod.target(), pod.path());
         let (command, conf) =
             self.stand.invocation(verb, &target, Some(Path::new(&path)), 0, &self.conf);
@@ -69,14 +65,14 @@ impl Kind {
             return self.stand.del(&pod, 0, &self.conf);
         }
         drop(pod);
-        if self.moves() {
+        if self.moves {
             self.stand.wait_on_host(node, 0);
         }
         self.stand.gc(crate::stand::NETWORK);
     }
 }
 
-fn wrong(before: &World, now: &World, calls: &[String]) -> Vec<String> {
+pub(super) fn wrong(before: &World, now: &World, calls: &[String]) -> Vec<String> {
     let mut wrong = Vec::new();
     if now != before {
         wrong.push(format!("was {before:?}, is {now:?}"));
@@ -132,14 +128,19 @@ fn row(
     }
 }
 
+/// A device-info file, as Multus names one.
+pub(super) fn info(stand: &Stand) -> Value {
+    json!(stand.path("var/run/k8s.cni.cncf.io/devinfo/cni/of-a-pod.json"))
+}
+
 #[test]
 fn an_interface_of_igb() {
     let node = Node::at_rest();
     let stand = Stand::functions(&node, node.igb, "netdev", Plugin::Answers);
     let conf = json!({"vlan": 100, "vlanQoS": 3, "max_tx_rate": 50, "spoofchk": "off",
                       "trust": "on", "mtu": 1400, "ipam": {"type": "plugin"},
-                      "runtimeConfig": {"CNIDeviceInfoFile": INFO}});
-    killed_anywhere("netdev", &node, &Kind { stand, conf }, 40);
+                      "runtimeConfig": {"CNIDeviceInfoFile": info(&stand)}});
+    killed_anywhere("netdev", &node, &Kind { stand, conf, moves: true }, 40);
 }
 
 #[test]
@@ -147,7 +148,16 @@ fn a_function_on_vfio() {
     let node = Node::at_rest();
     let stand = Stand::functions(&node, node.igb, "vfio", Plugin::Installed);
     let conf = json!({"vlan": 100, "trust": "on"});
-    killed_anywhere("vfio", &node, &Kind { stand, conf }, 20);
+    killed_anywhere("vfio", &node, &Kind { stand, conf, moves: false }, 20);
+}
+
+#[test]
+fn a_device_on_vhost_vdpa() {
+    let node = Node::at_rest();
+    let stand = Stand::vhost(&node, "02:00:00:00:00:01");
+    let conf = json!({"ipam": {"type": "plugin"},
+                      "runtimeConfig": {"CNIDeviceInfoFile": info(&stand)}});
+    killed_anywhere("vhost-vdpa", &node, &Kind { stand, conf, moves: false }, 20);
 }
 
 #[test]
@@ -155,7 +165,7 @@ fn an_interface_by_vdpa() {
     let node = Node::at_rest();
     let stand = Stand::new(&node, Plugin::Answers);
     let conf = json!({"ipam": {"type": "plugin"}});
-    killed_anywhere("virtio-vdpa", &node, &Kind { stand, conf }, 30);
+    killed_anywhere("virtio-vdpa", &node, &Kind { stand, conf, moves: true }, 30);
     let links = Links::open().unwrap().list().unwrap();
     assert!(links.iter().all(|link| !link.name.starts_with("net1")));
 }
