@@ -113,7 +113,9 @@ fn temporary(name: &str) -> String {
 
 /// Removes the file; that it is gone already is fine.
 pub fn remove(world: &World, name: &str) -> Result<()> {
-    if !world.paths.devinfo.join("cni").exists() {
+    let (base, dir) = (&world.paths.devinfo, world.paths.devinfo.join("cni"));
+    // Through a link it may only seem so.
+    if !base.is_symlink() && !dir.is_symlink() && !dir.exists() {
         return Ok(());
     }
     let dir = open_dir(world)?;
@@ -136,7 +138,7 @@ fn open_dir(world: &World) -> Result<OwnedFd> {
     let open = || -> std::io::Result<OwnedFd> {
         fs::create_dir_all(path)?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let base = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        let base = rustix::fs::openat(CWD, path, flags | OFlags::NOFOLLOW, Mode::empty())?;
         match rustix::fs::mkdirat(&base, "cni", Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),

@@ -6,15 +6,17 @@
 //! binary.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::Path,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use serde_json::{Map, Value};
 use tracing::{
     Event, Metadata, Subscriber,
@@ -110,6 +112,9 @@ fn open(world: &World, name: &str) -> Result<File> {
         .mode(0o755)
         .create(&world.logs)
         .map_err(Error::because(Code::Io, failed("make the directory of")))?;
+    let dir = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(&world.logs, dir, Mode::empty())
+        .map_err(Error::because(Code::Io, failed("open the directory of")))?;
     let open = || {
         // NONBLOCK: a pipe in its place must not make us wait.
         let flags = OFlags::WRONLY
@@ -118,11 +123,11 @@ fn open(world: &World, name: &str) -> Result<File> {
             | OFlags::NOFOLLOW
             | OFlags::NONBLOCK
             | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o640));
+        let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o640));
         file.map(File::from).map_err(Error::because(Code::Io, failed("open")))
     };
     let file = open()?;
-    match set_aside(&path, &file).map_err(Error::because(Code::Io, failed("set aside")))? {
+    match set_aside(&dir, name, &file).map_err(Error::because(Code::Io, failed("set aside")))? {
         true => open(),
         false => Ok(file),
     }
@@ -130,17 +135,15 @@ fn open(world: &World, name: &str) -> Result<File> {
 
 /// Gives a file that is full another name, in place of the one that had it: a tenant's log takes
 /// twice [`MOST`] of the node's disk and no more.
-fn set_aside(path: &Path, file: &File) -> io::Result<bool> {
+fn set_aside(dir: &OwnedFd, name: &str, file: &File) -> io::Result<bool> {
     let full = file.metadata()?;
     if full.len() < MOST || !full.is_file() || file.try_lock().is_err() {
         return Ok(false);
     }
     // Another process may have done so since we opened it.
-    let now = fs::symlink_metadata(path)?;
-    if (now.dev(), now.ino()) == (full.dev(), full.ino()) {
-        let mut old = path.as_os_str().to_owned();
-        old.push(".old");
-        fs::rename(path, old)?;
+    let now = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if (now.st_dev, now.st_ino) == (full.dev(), full.ino()) {
+        rustix::fs::renameat(dir, name, dir, format!("{name}.old"))?;
     }
     Ok(true)
 }
@@ -269,6 +272,8 @@ fn format_time(seconds: u64, millis: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -312,7 +317,8 @@ mod tests {
         drop(open(&world, "net.log").unwrap());
         assert_eq!((length("net.log"), length("net.log.old")), (Some(0), Some(MOST)));
         // one whose writer came late
-        assert!(set_aside(&path("net.log"), &file).unwrap(), "it is another file by now");
+        let dir = OwnedFd::from(File::open(&world.logs).unwrap());
+        assert!(set_aside(&dir, "net.log", &file).unwrap(), "it is another file by now");
         assert_eq!((length("net.log"), length("net.log.old")), (Some(0), Some(MOST)));
         drop(file);
         let file = open(&world, "net.log").unwrap();

@@ -143,6 +143,7 @@ impl Namespace {
 impl Record {
     /// The record of a target; `None` without one.
     pub fn read(dir: &Path, target: &Target) -> Result<Option<Self>> {
+        refuse_link(dir)?;
         read(&dir.join(file_name(&target.container_id, &target.ifname)))
     }
 
@@ -158,6 +159,7 @@ impl Record {
 
     /// All records that can be read, and why others cannot.
     pub fn list_all(dir: &Path) -> Result<(Vec<Self>, Vec<Error>)> {
+        refuse_link(dir)?;
         let (mut records, mut errors) = (Vec::new(), Vec::new());
         let names = sysfs::names(dir)?;
         for name in names.iter().filter(|name| !name.starts_with('.') && name.ends_with(".json")) {
@@ -173,6 +175,7 @@ impl Record {
     pub fn write(&self, dir: &Path) -> Result<()> {
         let name = file_name(&self.container_id, &self.ifname);
         let about = format!("record of attachment {}", self.label());
+        refuse_link(dir)?;
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         made.map_err(Error::because(Code::Io, format!("make {}", dir.display())))?;
         let json = serde_json::to_vec(self).map_err(Error::because(Code::Io, about.clone()))?;
@@ -224,6 +227,16 @@ impl Record {
 /// What tells one boot of the node from another.
 pub fn boot_id(root: &Root) -> Result<String> {
     Ok(sysfs::read(&root.proc().join("sys/kernel/random/boot_id"))?)
+}
+
+/// What a link leads to is not what was written here.
+fn refuse_link(dir: &Path) -> Result<()> {
+    let is_link = |about: std::fs::Metadata| about.file_type().is_symlink();
+    if !dir.symlink_metadata().is_ok_and(is_link) {
+        return Ok(());
+    }
+    let text = format!("directory of records {} must not be a symbolic link", dir.display());
+    Err(Error::new(Code::Io, text))
 }
 
 fn file_name(container_id: &str, ifname: &str) -> String {

@@ -1,6 +1,8 @@
 //! Networks that tenants write, and what root refuses of them: each is code 7, and nothing has changed.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::thread;
 
 use ringway_kernel::pci;
 use serde_json::{Value, json};
@@ -132,4 +134,79 @@ fn files_that_are_not_for_tenants() {
     stand.try_add(&pod, 0, &conf);
     stand.del(&pod, 0, &conf);
     assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+}
+
+/// Each directory that is written to, swapped while the device is attached.
+#[test]
+fn a_link_swapped_in_for_a_directory_between_two_calls() {
+    let node = Node::at_rest();
+    let stand = stand(&node);
+    let info = stand.path("var/run/k8s.cni.cncf.io/devinfo/cni/of-a-pod");
+    let conf = json!({"runtimeConfig": {"CNIDeviceInfoFile": info}});
+    let before = world(&node, &stand);
+    for (dir, keeps) in [
+        ("var/log/ringway", false),
+        ("var/run/k8s.cni.cncf.io/devinfo/cni", true),
+        ("var/lib/ringway/attachments", true),
+    ] {
+        let pod = Pod::new("rw-evil");
+        stand.add(&pod, 0, &conf);
+        let (aside, target) = (stand.path("aside"), stand.path("target"));
+        fs::create_dir_all(&target).unwrap();
+        fs::rename(stand.path(dir), &aside).unwrap();
+        symlink(&target, stand.path(dir)).unwrap();
+        let del = stand.try_del(&pod, 0, &conf);
+        assert_eq!(del.status.success(), !keeps, "{dir}: {}", crate::stand::shown(&del));
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0, "{dir}");
+        fs::remove_file(stand.path(dir)).unwrap();
+        fs::rename(&aside, stand.path(dir)).unwrap();
+        stand.del(&pod, 0, &conf);
+        drop(pod);
+        stand.netdevs(&node);
+        assert_eq!(world(&node, &stand), before, "{dir}");
+        println!("shown: refused: {dir} as a link");
+    }
+}
+
+/// Kubelet's word moves on only when the other pod has ended; until then, and whatever state its end is
+/// in, the device is not ours.
+#[test]
+fn another_pods_device_while_that_pod_goes_away() {
+    let node = Node::at_rest();
+    let stand = stand(&node);
+    let before = world(&node, &stand);
+    for round in 0..10 {
+        let (victim, evil) = (Pod::new("rw-victim"), Pod::new("rw-evil"));
+        stand.add(&victim, 0, &json!({}));
+        stand.give_to_another_pod(0);
+        let tried = thread::scope(|scope| {
+            let end = scope.spawn(|| {
+                if round % 2 == 0 {
+                    stand.del(&victim, 0, &json!({}));
+                }
+                crate::stand::on_host("netns del rw-victim");
+            });
+            let mut tried = 0;
+            loop {
+                // once more after all of it
+                let last = end.is_finished();
+                let error = stand.add_fails(&evil, 0, &json!({}));
+                assert_eq!(error["code"], 7, "{round}: {error}");
+                assert!(error["msg"].as_str().unwrap().contains("is not held by pod"), "{error}");
+                tried += 1;
+                if last {
+                    return tried;
+                }
+            }
+        });
+        assert!(evil.links().iter().all(|link| link.loopback), "{:?}", evil.links());
+        println!("shown: refused {tried} times while its pod went away");
+        stand.del(&evil, 0, &json!({}));
+        stand.wait_on_host(&node, 0);
+        stand.del_without_namespace(victim.container(), 0, &json!({}));
+        stand.give_back(0);
+        stand.netdevs(&node);
+        drop(evil);
+        assert_eq!(world(&node, &stand), before, "{round}");
+    }
 }

@@ -264,6 +264,16 @@ impl Stand {
         });
     }
 
+    /// And gives it to our pod again.
+    pub fn give_back(&self, device: usize) {
+        self.change(CHECKPOINT, |checkpoint| {
+            let entries = checkpoint["Data"]["PodDeviceEntries"].as_array_mut().unwrap();
+            entries.truncate(1);
+            let ours = entries[0]["DeviceIDs"]["-1"].as_array_mut().unwrap();
+            ours.insert(device, json!(self.ids[device]));
+        });
+    }
+
     fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let mut value = serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap();
         change(&mut value);

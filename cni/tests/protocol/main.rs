@@ -130,6 +130,50 @@ fn a_tenants_tricks_with_paths_reach_nothing() {
     assert_eq!(node.records(), 0);
 }
 
+/// Of the directories that we write to, each, between two calls.
+#[test]
+fn a_link_in_the_place_of_a_directory_leads_nowhere() {
+    let elsewhere = |node: &Node, dir: &str| {
+        let target = node.path("target");
+        fs::create_dir_all(&target).unwrap();
+        fs::rename(node.path(dir), node.path("aside")).unwrap();
+        symlink(&target, node.path(dir)).unwrap();
+        target
+    };
+    let restore = |node: &Node, dir: &str| {
+        fs::remove_file(node.path(dir)).unwrap();
+        fs::rename(node.path("aside"), node.path(dir)).unwrap();
+    };
+    for (dir, keeps) in [
+        ("var/log/ringway", false),
+        ("var/run/k8s.cni.cncf.io/devinfo", true),
+        ("var/run/k8s.cni.cncf.io/devinfo/cni", true),
+        ("var/lib/ringway/attachments", true),
+    ] {
+        let node = Node::new();
+        let info = node.path("var/run/k8s.cni.cncf.io/devinfo/cni/of-a-pod");
+        let call = |verb: &str| {
+            let runtime = json!({"CNIDeviceInfoFile": info});
+            let call = Call::new(verb).conf("deviceID", VHOST).conf("logFile", "net.log");
+            call.conf("runtimeConfig", runtime)
+        };
+        call("ADD").run(&node).unwrap();
+        let target = elsewhere(&node, dir);
+        let del = call("DEL").run(&node);
+        assert_eq!(del.is_err(), keeps, "{dir}: {del:?}");
+        let add = call("ADD").env("CNI_CONTAINERID", "c2").run(&node);
+        assert_eq!(add.is_err(), keeps, "{dir}: {add:?}");
+        let written: Vec<_> =
+            fs::read_dir(&target).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(written.is_empty(), "{dir}: {written:?}");
+        restore(&node, dir);
+        for container in ["c1", "c2"] {
+            call("DEL").env("CNI_CONTAINERID", container).run(&node).unwrap();
+        }
+        assert_eq!((node.records(), info.exists()), (0, false), "{dir}");
+    }
+}
+
 #[test]
 fn what_tenants_write_stays_one_line_of_the_log() {
     let node = Node::new();
