@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
+use ringway::chain::Previous;
 use ringway::error::Result;
 use ringway::invocation::Invocation;
 use ringway::netconf::NetConf;
@@ -36,7 +37,11 @@ fn try_all<T>(corpus: &str, read: impl Fn(&[u8]) -> Result<T>, is_itself: impl F
 
 #[test]
 fn network_configurations() {
-    try_all("netconf", NetConf::parse, |conf| {
+    let read = |bytes: &[u8]| {
+        let conf = NetConf::parse(bytes)?;
+        Previous::of(&conf).map(|_| conf)
+    };
+    try_all("netconf", read, |conf| {
         assert!(!conf.name.is_empty());
         // a tenant's name becomes no path
         assert!(conf.ipam.as_deref().is_none_or(|kind| !kind.contains('/')));
