@@ -171,7 +171,8 @@ impl Rings {
             }
             let pace = lab.pace.factor();
             let inside = format!(
-                "RINGWAY_PACE={pace} /opt/lab/tests --exact {} --include-ignored --nocapture",
+                "RINGWAY_PACE={pace} {} /opt/lab/tests --exact {} --include-ignored --nocapture",
+                handed_on(|name| std::env::var(name).ok()),
                 planned.case.test
             );
             let limit = if planned.case.ring == "faults" { FAULTS_LIMIT } else { LIMIT };
@@ -182,6 +183,16 @@ impl Rings {
         }
         Ok(outcomes)
     }
+}
+
+/// How much of the faults ring runs, which a person says where the lab is started.
+fn handed_on(variable: impl Fn(&str) -> Option<String>) -> String {
+    let number = |value: &String| !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    ["RINGWAY_EVERY", "RINGWAY_CYCLES", "RINGWAY_SEED"]
+        .into_iter()
+        .filter_map(|name| variable(name).filter(number).map(|value| format!("{name}={value}")))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl Rings {
@@ -307,4 +318,19 @@ fn list(program: &Path, directory: &Path) -> Result<Vec<String>> {
 
 fn case(ring: &'static str, suite: &str, test: &str) -> Case {
     Case { ring, suite: suite.into(), test: test.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_alone_go_on_to_the_node() {
+        let variable = |name: &str| match name {
+            "RINGWAY_EVERY" => Some("31".to_owned()),
+            "RINGWAY_CYCLES" => Some("1; reboot".to_owned()),
+            _ => None,
+        };
+        assert_eq!(handed_on(variable), "RINGWAY_EVERY=31");
+    }
 }
