@@ -61,8 +61,7 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
         return Err(Error::new(Code::Environment, text));
     }
     let previous = Previous::of(call.conf)?.unwrap_or_default();
-    let sandbox = call.target.netns.as_deref().unwrap_or_else(|| "".as_ref());
-    previous.has_no(&call.target.ifname, &sandbox.to_string_lossy())?;
+    previous.has_no(&call.target.ifname, &call.target.sandbox())?;
     if let Some(ipam) = call.ipam() {
         crate::ipam::find(ipam.path, ipam.kind)?;
     }

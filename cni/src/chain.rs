@@ -246,10 +246,7 @@ fn wrong(name: &str, value: &str, rule: &str) -> Error {
 fn prepend<T: Serialize>(object: &mut Value, name: &str, theirs: &[T]) {
     let ours = object[name].as_array().cloned().unwrap_or_default();
     let all: Vec<Value> = theirs.iter().map(|item| json!(item)).chain(ours).collect();
-    match all.is_empty() {
-        true => object.as_object_mut().and_then(|object| object.remove(name)),
-        false => {
-            object.as_object_mut().and_then(|object| object.insert(name.to_owned(), all.into()))
-        }
-    };
+    if !all.is_empty() {
+        object[name] = all.into();
+    }
 }

@@ -83,7 +83,7 @@ fn check_vfio(world: &World, address: pci::Address, success: &Success) -> Result
 }
 
 /// What ADD did not tell is not compared.
-fn same<T: PartialEq + Display>(
+pub(crate) fn same<T: PartialEq + Display>(
     what: &str,
     of: &str,
     found: Option<T>,

@@ -36,6 +36,13 @@ pub struct Target {
     pub netns: Option<PathBuf>,
 }
 
+impl Target {
+    /// The namespace's path as text, empty without one: what results call an interface's `sandbox`.
+    pub fn sandbox(&self) -> String {
+        self.netns.as_deref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+}
+
 /// The environment of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {

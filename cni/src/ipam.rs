@@ -104,8 +104,7 @@ impl Ipam<'_> {
         if let Some(target) = target {
             environment[2].1.clone_from(&target.container_id);
             environment[3].1.clone_from(&target.ifname);
-            let netns = target.netns.as_deref().unwrap_or_else(|| "".as_ref());
-            environment[4].1 = netns.to_string_lossy().into_owned();
+            environment[4].1 = target.sandbox();
         }
         let path = std::env::join_paths(self.path).unwrap_or_default();
         environment.push(("CNI_PATH", path.to_string_lossy().into_owned()));

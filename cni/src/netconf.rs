@@ -203,11 +203,20 @@ fn is_network_name(name: &str) -> bool {
 }
 
 fn field<T: DeserializeOwned>(raw: &Map<String, Value>, name: &str) -> Result<Option<T>> {
+    field_in("", raw, name)
+}
+
+/// One of an object within; `parent`, with its dot, goes before the name in errors.
+fn field_in<T: DeserializeOwned>(
+    parent: &str,
+    raw: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<T>> {
     match raw.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => T::deserialize(value).map(Some).map_err(Error::because(
             Code::Decode,
-            format!("parse network configuration: field {name}"),
+            format!("parse network configuration: field {parent}{name}"),
         )),
     }
 }

@@ -202,7 +202,14 @@ fn restore_all(root: &Root, change: &Change) -> Result<Vec<Error>> {
 
 /// The VF that a function is, by the PF that it has now; `None` if it is none, or its PF has it no more.
 pub fn of(root: &Root, address: pci::Address) -> Result<Option<Function>> {
-    let Some(pf) = sriov::physfn(root, address)? else { return Ok(None) };
+    match sriov::physfn(root, address)? {
+        Some(pf) => of_pf(root, pf, address),
+        None => Ok(None),
+    }
+}
+
+/// The VF of a PF's at an address; `None` if the PF has none there.
+pub fn of_pf(root: &Root, pf: pci::Address, address: pci::Address) -> Result<Option<Function>> {
     let functions = sriov::functions(root, pf)?;
     let index = functions.iter().find(|function| function.address == address).map(|f| f.index);
     Ok(index.map(|index| Function { pf, index, address }))
@@ -217,10 +224,7 @@ pub fn read(root: &Root, function: Function) -> Result<Option<Vf>> {
 }
 
 fn is_there(root: &Root, function: Function) -> Result<bool> {
-    let functions = sriov::functions(root, function.pf)?;
-    Ok(functions
-        .iter()
-        .any(|found| (found.index, found.address) == (function.index, function.address)))
+    Ok(of_pf(root, function.pf, function.address)? == Some(function))
 }
 
 impl Pf {

@@ -148,18 +148,12 @@ impl Stand {
     /// One device of the simulator, which takes an MTU of 1500 at most.
     pub fn simulated(node: &Node) -> Self {
         vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
-        let device = NewDevice {
-            mac: Some("02:00:00:00:00:01".parse().unwrap()),
-            mtu: Some(1500),
-            ..NewDevice::new("sim0", Handle::without_bus("vdpasim_net"))
-        };
-        node.vdpa().create(&device).unwrap();
-        vdpa_bus::bind(&node.root, "sim0", Driver::VirtioVdpa).unwrap();
-        let entry = json!({"id": "sim0", "parent": "vdpasim_net", "index": 0, "state": "ready",
-            "vdpa": {"name": "sim0", "mgmtdev": "vdpasim_net", "driver": "virtio_vdpa"}});
+        simulate(node, "02:00:00:00:00:01", 1500, Driver::VirtioVdpa);
+        let entry = json!({"id": SIMULATED, "parent": "vdpasim_net", "index": 0, "state": "ready",
+            "vdpa": {"name": SIMULATED, "mgmtdev": "vdpasim_net", "driver": "virtio_vdpa"}});
         Self::with(
-            vec!["sim0".into()],
-            vec!["sim0".into()],
+            vec![SIMULATED.into()],
+            vec![SIMULATED.into()],
             "virtio-vdpa",
             vec![entry],
             Plugin::Installed,
@@ -169,13 +163,13 @@ impl Stand {
     /// One device of the simulator on vhost_vdpa, with this address and an MTU of 1500.
     pub fn vhost(node: &Node, mac: &str) -> Self {
         vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
-        make_vhost(node, mac, 1500);
-        let path = vdpa_bus::char_device(&node.root, VHOST).unwrap().unwrap().path;
-        let entry = json!({"id": VHOST, "parent": "vdpasim_net", "index": 0, "state": "ready",
+        simulate(node, mac, 1500, Driver::VhostVdpa);
+        let path = vdpa_bus::char_device(&node.root, SIMULATED).unwrap().unwrap().path;
+        let entry = json!({"id": SIMULATED, "parent": "vdpasim_net", "index": 0, "state": "ready",
             "mac": mac, "mtu": 1500,
-            "vdpa": {"name": VHOST, "mgmtdev": "vdpasim_net", "driver": "vhost_vdpa",
+            "vdpa": {"name": SIMULATED, "mgmtdev": "vdpasim_net", "driver": "vhost_vdpa",
                      "node": path.display().to_string()}});
-        let ids = vec![VHOST.to_owned()];
+        let ids = vec![SIMULATED.to_owned()];
         Self::with(ids.clone(), ids, "vhost-vdpa", vec![entry], Plugin::Answers)
     }
 
@@ -325,7 +319,7 @@ impl Stand {
     }
 
     pub fn add_fails(&self, pod: &Pod, device: usize, conf: &Value) -> Value {
-        let output = self.call("ADD", &pod.target(), Some(&pod.path()), device, conf);
+        let output = self.try_add(pod, device, conf);
         assert!(!output.status.success(), "{}", shown(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -341,7 +335,7 @@ impl Stand {
     }
 
     pub fn del(&self, pod: &Pod, device: usize, conf: &Value) {
-        let output = self.call("DEL", &pod.target(), Some(&pod.path()), device, conf);
+        let output = self.try_del(pod, device, conf);
         assert!(output.status.success(), "{}", shown(&output));
     }
 
@@ -356,8 +350,15 @@ impl Stand {
     }
 
     pub fn del_without_namespace(&self, container: &str, device: usize, conf: &Value) {
-        let output = self.call("DEL", container, None, device, conf);
+        let output = self.try_del_without_namespace(container, device, conf);
         assert!(output.status.success(), "{}", shown(&output));
+    }
+
+    /// CHECK says that something differs, in these words among others.
+    pub fn check_tells(&self, pod: &Pod, device: usize, conf: &Value, told: &str) {
+        let error = self.check(pod, device, conf).unwrap_err();
+        assert_eq!(error["code"], 100, "{error}");
+        assert!(error["msg"].as_str().unwrap().contains(told), "{error}");
     }
 
     pub fn check(&self, pod: &Pod, device: usize, conf: &Value) -> Result<(), Value> {
@@ -489,18 +490,22 @@ impl Stand {
     }
 }
 
-/// The device of [`Stand::vhost`].
-pub const VHOST: &str = "sim0";
+/// The simulator's device of [`Stand::simulated`] and [`Stand::vhost`].
+pub const SIMULATED: &str = "sim0";
 
-/// Makes it, on vhost_vdpa.
-pub fn make_vhost(node: &Node, mac: &str, mtu: u16) {
+/// Makes it, in the place of the one that there is, and binds a driver to it.
+pub fn simulate(node: &Node, mac: &str, mtu: u16, driver: Driver) {
+    if vdpa_bus::exists(&node.root, SIMULATED) {
+        vdpa_bus::unbind(&node.root, SIMULATED).unwrap();
+        node.vdpa().delete(SIMULATED).unwrap();
+    }
     let device = NewDevice {
         mac: Some(mac.parse().unwrap()),
         mtu: Some(mtu),
-        ..NewDevice::new(VHOST, Handle::without_bus("vdpasim_net"))
+        ..NewDevice::new(SIMULATED, Handle::without_bus("vdpasim_net"))
     };
     node.vdpa().create(&device).unwrap();
-    vdpa_bus::bind(&node.root, VHOST, Driver::VhostVdpa).unwrap();
+    vdpa_bus::bind(&node.root, SIMULATED, driver).unwrap();
 }
 
 /// Waits until something is so; far longer than the agent waits for a call.

@@ -49,12 +49,11 @@ fn interface(world: &World, call: Call<'_>, grant: &Grant) -> Result<Interface> 
         Some(function) => (vf::read(&world.root, function)?.and_then(|vf| vf.mac), None, None),
         None => (device.mac, device.mtu, Some(deviceinfo::container_path(grant))),
     };
-    let netns = call.target.netns.as_deref();
     Ok(Interface {
         name: call.target.ifname.clone(),
         mac,
         mtu,
-        sandbox: netns.map(|path| path.display().to_string()).unwrap_or_default(),
+        sandbox: call.target.sandbox(),
         socket_path,
         pci_id: device.pci_address,
     })

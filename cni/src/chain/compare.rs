@@ -2,7 +2,7 @@
 
 use super::{Interface, Ip, Previous};
 use crate::{
-    check::differs,
+    check::{differs, same},
     error::{Code, Error, Result},
     netconf::NetConf,
     result::Success,
@@ -55,19 +55,15 @@ fn ours(all: &Previous, own: &Success) -> Result<usize> {
 
 fn compare_interface(found: &Interface, own: &Success, version: Version) -> Result<()> {
     let name = &own.interface.name;
-    let none = || "none".to_owned();
     if let Some(mac) = own.interface.mac.map(|mac| mac.to_string()) {
-        let told = found.mac.clone().unwrap_or_else(none);
+        let told = found.mac.as_deref().unwrap_or("none");
         if !told.eq_ignore_ascii_case(&mac) {
-            return Err(differs(&format!("MAC of interface {name} in prevResult"), &told, &mac));
+            return Err(differs(&format!("MAC of interface {name} in prevResult"), told, &mac));
         }
     }
-    match own.interface.mtu {
-        Some(mtu) if version >= Version::V1_1_0 && found.mtu != Some(mtu) => {
-            let told = found.mtu.map_or_else(none, |mtu| mtu.to_string());
-            let what = format!("MTU of interface {name} in prevResult");
-            Err(differs(&what, &told, &mtu.to_string()))
-        }
-        _ => Ok(()),
+    // older versions have none
+    if version < Version::V1_1_0 {
+        return Ok(());
     }
+    same("MTU", &format!("interface {name} in prevResult"), found.mtu, own.interface.mtu)
 }

@@ -75,13 +75,13 @@ fn made_on(world: &World, vdpa: &str, address: pci::Address) -> Result<()> {
 /// The VF that a function is, by the PF that it has now; `None` for a vDPA device.
 pub(super) fn function(world: &World, device: &Device, place: &Place) -> Result<Option<Function>> {
     let Place::Pci(address) = place else { return Ok(None) };
-    if sriov::physfn(&world.root, *address)?.is_none() {
+    let Some(pf) = sriov::physfn(&world.root, *address)? else {
         let text = format!("device {}: {place} is no VF: only functions of a PF are", device.id);
         return Err(Error::new(Code::Config, text));
-    }
+    };
     let gone =
-        || Error::new(Code::TryAgain, format!("device {}: its PF has {place} no more", device.id));
-    vf::of(&world.root, *address)?.ok_or_else(gone).map(Some)
+        || Error::new(Code::TryAgain, format!("device {}: PF {pf} has {place} no more", device.id));
+    vf::of_pf(&world.root, pf, *address)?.ok_or_else(gone).map(Some)
 }
 
 /// What the device plugin has told of the device must be so; the names of its RDMA devices, which

@@ -67,11 +67,11 @@ pub(super) fn check(raw: &Map<String, Value>) -> Result<()> {
             if asks_for_nothing(value) {
                 continue;
             }
-            let error = unsupported(name, value, "this plugin cannot do it");
+            let error = unsupported("", name, value, "this plugin cannot do it");
             return Err(error.advise("take the field out of the network configuration"));
         }
         if let Some(meant) = OURS.into_iter().find(|ours| is_near(name, ours)) {
-            return Err(unsupported(name, value, &format!("is {meant:?} meant?")));
+            return Err(unsupported("", name, value, &format!("is {meant:?} meant?")));
         }
     }
     Ok(())
@@ -82,12 +82,15 @@ fn asks_for_nothing(value: &Value) -> bool {
     value.is_null() || *value == 0 || *value == ""
 }
 
-/// Section "Error" wants the key and the value in the text of code 2.
-fn unsupported(name: &str, value: &Value, why: &str) -> Error {
+/// Section "Error" wants the key and the value in the text of code 2. `parent` is as in [`field_in`].
+///
+/// [`field_in`]: super::field_in
+pub(super) fn unsupported(parent: &str, name: &str, value: &Value, why: &str) -> Error {
     let name: String = name.chars().take(80).collect();
     let value: String = value.to_string().chars().take(80).collect();
-    let text =
-        format!("network configuration: unsupported field {name:?} with value {value}: {why}");
+    let text = format!(
+        "network configuration: unsupported field {parent}{name:?} with value {value}: {why}"
+    );
     Error::new(Code::UnsupportedField, text)
 }
 

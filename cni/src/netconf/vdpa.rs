@@ -4,8 +4,8 @@
 use ringway_kernel::features::Features;
 use serde_json::{Map, Value};
 
-use super::{bad, field};
-use crate::error::{Code, Error, Result};
+use super::{bad, field, field_in, keys::unsupported};
+use crate::error::Result;
 
 /// `VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX` (include/uapi/linux/virtio_net.h).
 const MOST_PAIRS: i64 = 0x8000;
@@ -26,23 +26,11 @@ impl Expected {
             return Ok(Self::default());
         };
         if let Some((name, value)) = vdpa.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
-            let name: String = name.chars().take(80).collect();
-            let value: String = value.to_string().chars().take(80).collect();
-            let text = format!(
-                "network configuration: unsupported field vdpa.{name:?} with value {value}: must be \
-                 one of {}",
-                KNOWN.join(", ")
-            );
-            return Err(Error::new(Code::UnsupportedField, text));
+            let rule = format!("must be one of {}", KNOWN.join(", "));
+            return Err(unsupported("vdpa.", name, value, &rule));
         }
-        let because = |name| {
-            let text = format!("parse network configuration: field vdpa.{name}");
-            move |error: Error| {
-                Error::because(Code::Decode, text)(std::io::Error::other(cause(&error)))
-            }
-        };
-        let pairs: Option<i64> = field(&vdpa, "queuePairs").map_err(because("queuePairs"))?;
-        let names: Option<Vec<String>> = field(&vdpa, "features").map_err(because("features"))?;
+        let pairs: Option<i64> = field_in("vdpa.", &vdpa, "queuePairs")?;
+        let names: Option<Vec<String>> = field_in("vdpa.", &vdpa, "features")?;
         Ok(Self {
             queue_pairs: pairs.map(queue_pairs).transpose()?,
             features: features(names.unwrap_or_default())?,
@@ -53,10 +41,6 @@ impl Expected {
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
-}
-
-fn cause(error: &Error) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }
 
 fn queue_pairs(pairs: i64) -> Result<u16> {
@@ -81,6 +65,7 @@ fn features(names: Vec<String>) -> Result<Features> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
     use serde_json::json;
 
     fn parse(vdpa: &Value) -> Result<Expected> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::cni::{Kind, World, info, wrong};
 use crate::node::Node;
-use crate::stand::{self, NETWORK, Plugin, Pod, Stand, VHOST};
+use crate::stand::{self, NETWORK, Plugin, Pod, SIMULATED, Stand};
 use crate::tracer::{self, End, Point};
 
 /// A pod of each: the namespace may be gone, and its container is still told of.
@@ -245,7 +245,7 @@ fn kinds(node: &Node) -> [(&'static str, Kind); 3] {
     let conf = json!({"mtu": 1400, "ipam": ipam});
     let virtio = Kind { stand: Stand::new(node, Plugin::Answers), conf, moves: true };
     let vhost = Stand::vhost(node, "02:00:00:00:00:01");
-    assert_eq!(vhost.ids, [VHOST]);
+    assert_eq!(vhost.ids, [SIMULATED]);
     let conf = json!({"ipam": ipam, "runtimeConfig": {"CNIDeviceInfoFile": info(&vhost)}});
     let vhost = Kind { stand: vhost, conf, moves: false };
     [("netdev", igb), ("virtio-vdpa", virtio), ("vhost-vdpa", vhost)]
