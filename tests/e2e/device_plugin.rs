@@ -84,7 +84,8 @@ fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
     assert!(on_node(&driver).trim().ends_with("/igbvf"));
 }
 
-/// The next instance is known to kubelet before the one in its place leaves.
+/// The next instance is known to kubelet before the one in its place leaves, and kubelet does not
+/// disconnect from it when that happens.
 #[test]
 fn an_update_of_the_plugin_takes_no_device_away() {
     let cluster = Cluster::at_rest();
@@ -92,6 +93,7 @@ fn an_update_of_the_plugin_takes_no_device_away() {
     cluster.apply(&policy("update", 2, json!([pool("updated", "0-1", "virtio-vdpa")])));
     cluster.allocatable("updated", 2);
     let before = instance();
+    let since = on_node("date +%s.%N");
     let set = format!("-n {SYSTEM} daemonset/ringway-device-plugin");
     kubectl(&format!("rollout restart {set}"));
     cluster.until("the update is through", 3 * SOON, || {
@@ -106,6 +108,17 @@ fn an_update_of_the_plugin_takes_no_device_away() {
         let now = instance();
         (through && now != before && now.split_whitespace().count() == 1).then_some(())
     });
+    let log = format!("journalctl -o cat -u kubelet --since=@{}", since.trim());
+    let said = |what: &str| {
+        let log = on_node(&log);
+        let about = |line: &&str| line.contains(what) && line.contains("ringway.dev/updated");
+        log.lines().filter(about).count()
+    };
+    // the new one, and the new one again when the old one has handed over
+    cluster.until("kubelet knows the new one alone", SOON, || {
+        (said("Connected to new client") == 2).then_some(())
+    });
+    assert_eq!(said("Endpoint became unhealthy"), 0, "kubelet took the devices away");
     cluster.apply(&pods::network("rings", "updated"));
     cluster.apply(&pods::pod("after", "rings", "updated"));
     pods::runs(&cluster, "after");

@@ -231,6 +231,11 @@ fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether another running instance serves `resource`.
+pub async fn has_others(config: &Config, resource: &Resource) -> bool {
+    !others(config, resource).await.is_empty()
+}
+
 /// Removes sockets of `resource` that instances which were killed have left. Kubelet does so only
 /// at its own start, and each of our instances has another name.
 pub async fn remove_dead(config: &Config, resource: &Resource) {

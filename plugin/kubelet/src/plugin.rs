@@ -20,7 +20,7 @@ use crate::look::look;
 use crate::metrics;
 use crate::offer::{self, Became, Item, Offers};
 use crate::publish;
-use crate::register::register;
+use crate::register::{self, register};
 use crate::shared::Shared;
 use crate::source::{self, Source};
 use crate::supply::{Delivery, Supply};
@@ -161,41 +161,53 @@ impl Plugin {
             self.shared.counts.begin();
             let source_good = self.reconcile().await;
             self.shared.counts.end(source_good, self.not_ready());
+            // what changes all the time has a fifth of a processor at most
+            let rest = (4 * start.elapsed()).clamp(SHORTEST_REST, LONGEST_REST);
+            self.wait(start + rest, source_good).await;
             if self.replaced && self.shared.config.until_replaced {
                 return tracing::info!("another instance serves");
             }
-            // what changes all the time has a fifth of a processor at most
-            let rest = (4 * start.elapsed()).clamp(SHORTEST_REST, LONGEST_REST);
-            self.wait().await;
-            tokio::time::sleep(rest.saturating_sub(start.elapsed())).await;
         }
     }
 
-    /// Waits until there is a reason to look.
-    async fn wait(&mut self) {
+    /// Waits until there is a reason to look, and it is not before `earliest`. What kubelet lets go
+    /// of meanwhile it is told again at once: that needs no look.
+    async fn wait(&mut self, earliest: Instant, source_good: bool) {
         let polled = polled(&self.shared, self.watcher.is_some(), &self.offers, &self.complaints);
-        let changed = async {
-            match &mut self.watcher {
-                Some(watcher) => watcher.changed().await,
-                None => std::future::pending().await,
+        let polled = polled.map(|interval| Instant::now() + interval);
+        let mut reason = false;
+        while !(self.replaced && self.shared.config.until_replaced) {
+            let again = self.again;
+            let changed = async {
+                match &mut self.watcher {
+                    Some(watcher) => watcher.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.shared.watchers.notified() => {}
+                () = until(again) => {}
+                () = until(Some(earliest)), if reason => return,
+                () = until(polled), if !reason => {
+                    reason = true;
+                    continue;
+                }
+                () = self.shared.news.notified(), if !reason => {
+                    reason = true;
+                    continue;
+                }
+                goes_on = changed, if !reason => {
+                    reason = true;
+                    if !goes_on {
+                        tracing::warn!("no inotify any more, polling instead");
+                        self.watcher = None;
+                    }
+                    continue;
+                }
             }
-        };
-        let until = polled.map(|interval| Instant::now() + interval);
-        let until = [until, self.again].into_iter().flatten().min();
-        let timer = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let goes_on = tokio::select! {
-            goes_on = changed => goes_on,
-            () = self.shared.news.notified() => true,
-            () = timer => true,
-        };
-        if !goes_on {
-            tracing::warn!("no inotify any more, polling instead");
-            self.watcher = None;
+            self.shared.counts.begin();
+            self.register().await;
+            self.shared.counts.end(source_good, self.not_ready());
         }
     }
 
@@ -221,8 +233,10 @@ impl Plugin {
     /// Lets allocations under way come to their end: kubelet rejects the pod of one that breaks
     /// off, for good.
     async fn leave(self) {
-        let closing: Vec<_> = self.endpoints.into_values().filter_map(Endpoint::close).collect();
         let closed = async {
+            self.hand_over().await;
+            let closing: Vec<_> =
+                self.endpoints.into_values().filter_map(Endpoint::close).collect();
             for task in closing {
                 // A server that panicked is closed, too.
                 let _ = task.await;
@@ -231,6 +245,36 @@ impl Plugin {
         if tokio::time::timeout(LEAVE_WITHIN, closed).await.is_err() {
             tracing::warn!("leaving with calls under way");
         }
+    }
+
+    /// Sees to it that kubelet takes nothing away when this instance's streams end while another one
+    /// serves. For each stream that ends, kubelet disconnects whoever has registered the resource last,
+    /// unless it knows nobody by that name any more; and it forgets the name, and nothing else, when one
+    /// that registers refuses to tell its options (connectClient, plugin/v1beta1/handler.go). The other
+    /// instance sees this one's sockets go, and registers again.
+    async fn hand_over(&self) {
+        let Shared { config, .. } = &*self.shared;
+        let socket = config.plugins_dir.join("kubelet.sock");
+        self.shared.leave();
+        let mut telling = JoinSet::new();
+        for resource in self.endpoints.keys() {
+            if !endpoint::has_others(config, resource).await {
+                continue;
+            }
+            let (resource, socket) = (resource.clone(), socket.clone());
+            let name = endpoint::socket_name(&resource, &config.instance);
+            telling.spawn(async move {
+                match register(&socket, &resource, &name).await {
+                    // as it should be
+                    Err(register::Error::Refused { .. }) => {
+                        tracing::info!(%resource, "handed over");
+                    }
+                    Err(e) => tracing::warn!(%resource, error = chain(&e), "not handed over"),
+                    Ok(()) => tracing::warn!(%resource, "not handed over: kubelet asked no options"),
+                }
+            });
+        }
+        while telling.join_next().await.is_some() {}
     }
 
     /// Whether what to offer could be read.
@@ -416,6 +460,14 @@ impl Plugin {
                 Became::Gone => tracing::info!(%resource, device = %id, "gone"),
             }
         }
+    }
+}
+
+/// `None`: never.
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -48,10 +48,14 @@ pub fn options() -> dp::DevicePluginOptions {
 
 #[tonic::async_trait]
 impl DevicePlugin for Service {
+    /// Refused by an instance that hands over (`Plugin::hand_over`).
     async fn get_device_plugin_options(
         &self,
         _: Request<dp::Empty>,
     ) -> Result<Response<dp::DevicePluginOptions>, Status> {
+        if self.shared.leaves() {
+            return Err(Status::unavailable("this instance leaves, and another one serves"));
+        }
         Ok(Response::new(options()))
     }
 

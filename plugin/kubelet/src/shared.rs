@@ -18,15 +18,35 @@ pub struct Shared {
     pub counts: Counts,
     /// Something happened that is a reason to look.
     pub news: Notify,
+    /// Kubelet began or ceased to watch a list.
+    pub watchers: Notify,
     /// Whether the kernel tells of devices that come, go and change.
     hears: AtomicBool,
+    /// Whether the process is about to end.
+    leaves: AtomicBool,
 }
 
 impl Shared {
     /// For a process that starts.
     pub fn new(config: Config) -> Self {
-        let (counts, news) = (Counts::default(), Notify::new());
-        Self { config, counts, news, hears: AtomicBool::new(false) }
+        Self {
+            config,
+            counts: Counts::default(),
+            news: Notify::new(),
+            watchers: Notify::new(),
+            hears: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on the process is about to end.
+    pub fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed)
     }
 
     /// Whether the kernel's events are listened to.

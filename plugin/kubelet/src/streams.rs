@@ -19,7 +19,7 @@ struct State {
     last_lived: Option<Duration>,
 }
 
-/// An open stream. Its end is a reason to look.
+/// An open stream. Its end is a reason to tell kubelet again.
 #[derive(Debug)]
 pub struct Watching {
     streams: Arc<Streams>,
@@ -36,7 +36,7 @@ impl Streams {
         state.open.push((number, Instant::now()));
         drop(state);
         // whoever waits for it, such as a probe, is told of it
-        shared.news.notify_one();
+        shared.watchers.notify_one();
         Watching { streams: self.clone(), shared: shared.clone(), number }
     }
 
@@ -74,6 +74,6 @@ impl Drop for Watching {
             state.last_lived = Some(since.elapsed());
         }
         drop(state);
-        self.shared.news.notify_one();
+        self.shared.watchers.notify_one();
     }
 }

@@ -1,8 +1,8 @@
 //! A kubelet as far as device plugins see it (`pkg/kubelet/cm/devicemanager`): it connects back
 //! during Register, then watches the list; a second Register of a resource leaves the first stream as
 //! it is, but the second endpoint alone is asked; whichever stream ends, it disconnects from the
-//! endpoint that registered last; it removes all sockets when it starts and does not connect again
-//! by itself.
+//! endpoint that registered last, unless one that registered later would not tell its options; it
+//! removes all sockets when it starts and does not connect again by itself.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -49,8 +49,12 @@ struct Known {
     ended: usize,
     /// All of its streams; the last one is that of `endpoint`.
     watching: Vec<JoinHandle<()>>,
-    /// Whether a stream has ended since the last registration: there is no endpoint then.
+    /// Which of them it lets go of when one ends.
+    client: Option<usize>,
+    /// Whether it has let go since the last registration: all devices are unhealthy then.
     disconnected: bool,
+    /// How often it has.
+    disconnects: usize,
 }
 
 /// The (id, healthy) pairs of one message.
@@ -136,6 +140,11 @@ impl Kubelet {
     pub(crate) async fn connected_after(&self, resource: &str, ended: usize) {
         let is_so = |known: &Known| (known.ended == ended && !known.disconnected).then_some(());
         eventually(&format!("endpoint of {resource}"), || self.ask(resource, is_so)).await;
+    }
+
+    /// How often the resource's devices were taken away.
+    pub(crate) fn disconnects(&self, resource: &str) -> usize {
+        self.ask(resource, |known| known.disconnects)
     }
 
     /// The name of the socket that the resource was last registered with.
@@ -243,9 +252,14 @@ impl Registration for Service {
         if version != "v1beta1" {
             return Err(Status::invalid_argument(format!("version {version}")));
         }
+        let known = |note: &dyn Fn(&mut Known)| {
+            note(self.state.resources.lock().unwrap().entry(resource_name.clone()).or_default());
+        };
+        known(&|known| known.client = Some(known.watching.len()));
         let channel = connect(&self.dir.join(&endpoint)).await?;
         let mut client = DevicePluginClient::new(channel);
-        let options = client.get_device_plugin_options(dp::Empty {}).await?.into_inner();
+        let options = client.get_device_plugin_options(dp::Empty {}).await;
+        let options = options.inspect_err(|_| known(&|known| known.client = None))?.into_inner();
         let (state, name) = (self.state.clone(), resource_name.clone());
         let watching = tokio::spawn(async move {
             let note = |note: &dyn Fn(&mut Known)| {
@@ -266,8 +280,11 @@ impl Registration for Service {
             }
             note(&|known| {
                 known.ended += 1;
-                known.disconnected = true;
-                known.stop_watching();
+                if let Some(client) = known.client.take() {
+                    known.disconnected = true;
+                    known.disconnects += 1;
+                    known.watching[client].abort();
+                }
             });
         });
         let mut resources = self.state.resources.lock().unwrap();

@@ -169,12 +169,16 @@ async fn while_instances_overlap_nothing_is_taken_away() {
             eventually(&format!("{name} serves {resource}"), serves).await;
         }
         assert!(running.terminate().await.success());
+        assert!(running.log().contains("handed over"));
         running = successor;
-        for resource in [VMS, PODS] {
-            kubelet.connected_after(resource, next).await;
-        }
         kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+        for resource in [VMS, PODS] {
+            kubelet.connected_after(resource, 2 * next - 1).await;
+            // of this instance there are two, one to be known by when it ends
+            registered(&kubelet, resource, 2 * next + 1).await;
+        }
     }
+    assert_eq!((kubelet.disconnects(VMS), kubelet.disconnects(PODS)), (0, 0));
     for (resource, ids) in [(VMS, &BOTH[..]), (PODS, &["0000:01:00.3"])] {
         let all: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), true)).collect();
         assert!(kubelet.lists(resource).iter().all(|list| *list == all));
