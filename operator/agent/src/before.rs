@@ -65,6 +65,10 @@ pub struct ParentBefore {
     /// The drivers of the functions that it had, once we have changed their number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<BTreeMap<u32, Option<String>>>,
+    /// The functions that are being given another driver, so that their `driver_override` may be
+    /// neither the old one nor the new.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rebinding: BTreeSet<u32>,
     /// The `driver_override` of those functions that had one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<u32, String>,
@@ -106,6 +110,12 @@ impl ParentBefore {
         Some(FunctionBefore { driver, only: only.map(String::as_str) })
     }
 
+    /// The `driver_override` that a function had before, if it may have any other now.
+    pub(crate) fn strayed(&self, index: u32) -> Option<Option<&str>> {
+        let only = || self.overrides.get(&index).filter(|_| self.replaced.is_none());
+        self.rebinding.contains(&index).then(|| only().map(String::as_str))
+    }
+
     /// What the function of this index was before our first change; `None` if it is as it was.
     pub fn first(&self, index: u32) -> Option<FunctionBefore<'_>> {
         let replaced = self.replaced.as_ref().and_then(|replaced| replaced.get(&index));
@@ -117,8 +127,10 @@ impl ParentBefore {
 
     /// Drops what is on record of functions that are gone; says whether there was anything.
     pub(crate) fn forget_functions(&mut self) -> bool {
-        let known = (self.functions.len(), self.settings.len(), self.mtus.len());
+        let known =
+            (self.functions.len() + self.rebinding.len(), self.settings.len(), self.mtus.len());
         self.functions.clear();
+        self.rebinding.clear();
         self.settings.clear();
         self.mtus.clear();
         known != (0, 0, 0)
@@ -200,6 +212,13 @@ impl Before {
         let Some(parent) = self.parents.get_mut(&function.parent().to_string()) else { return };
         if let Some(now) = observed.function(function) {
             parent.functions.entry(now.index).or_insert_with(|| now.driver.clone());
+        }
+    }
+
+    /// Notes that a function is about to be given another driver, or none.
+    pub fn note_rebinding(&mut self, function: &Function) {
+        if let Some(parent) = self.parents.get_mut(&function.parent().to_string()) {
+            parent.rebinding.insert(function.index());
         }
     }
 

@@ -217,7 +217,7 @@ impl Fake {
     }
 
     /// The driver that alone may bind a function, or none.
-    fn pin(&mut self, function: &Function, only: Option<String>) {
+    pub(crate) fn pin(&mut self, function: &Function, only: Option<String>) {
         if let Function::Vf { pf, index } = function {
             self.overrides.remove(&(*pf, *index));
             self.overrides.extend(only.map(|only| ((*pf, *index), only)));
@@ -366,6 +366,7 @@ impl Node for Fake {
                 self.rebind(function, driver.as_deref())?;
                 self.pin(function, only.clone());
             }
+            Step::SetFunctionOverride { function, only } => self.pin(function, only.clone()),
             Step::CreateVdpa { function, settings, .. } => {
                 self.create(function)?;
                 let name = self.name_of(function)?;

@@ -101,6 +101,12 @@ impl Node for Host {
             Step::ReleaseFunction { function, driver, only } => {
                 self.release(function, driver.clone(), only.clone())
             }
+            Step::SetFunctionOverride { function, only } => {
+                let (address, only) = (self.address(function)?, only.clone());
+                self.call(&address.to_string(), "set driver_override of", DEADLINE, move || {
+                    pci::set_driver_override(&root, address, only.as_deref())
+                })
+            }
             Step::CreateVdpa { function, mac, settings } => self.create(function, *mac, settings),
             Step::BindVdpa { function, driver } => {
                 let (name, driver) = (self.device_name(function)?, *driver);

@@ -8,7 +8,7 @@ use ringway_kernel::inventory::Parent;
 use ringway_node::lock::Lock;
 use tracing::{info, warn};
 
-use self::record::forget_done;
+use self::record::{Unwritten, forget_done};
 pub(crate) use self::record::{forget, record};
 use crate::before::Before;
 use crate::node::{Node, Observed};
@@ -65,13 +65,13 @@ pub fn reconcile(
         let known = before.clone();
         forget(before, wanted, &observed);
         let plan = plan(name, wanted, &observed, before);
-        if *before != known {
+        if *before != known || std::mem::take(&mut so_far.unwritten) {
             save(before)?;
         }
         let pass = Pass { node, plan: &plan, observed: &observed, before, save: &mut save };
         let Ended { waits, held, progress } = pass.go_through(&mut gate, &mut so_far)?;
         if !progress {
-            let SoFar { failures, done } = so_far;
+            let SoFar { failures, done, .. } = so_far;
             return Ok(Report { observed, plan, waits, failures, held, done });
         }
     }
@@ -83,6 +83,8 @@ pub fn reconcile(
 struct SoFar {
     failures: Vec<(Planned, ringway_kernel::Error)>,
     done: Vec<Planned>,
+    /// Whether the record is newer than its file.
+    unwritten: bool,
 }
 
 /// One way through a plan.
@@ -134,7 +136,7 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
                     continue;
                 }
             };
-            if let Err(error) = self.carry_out(planned)? {
+            if let Err(error) = self.carry_out(planned, &mut so_far.unwritten)? {
                 warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
                 so_far.failures.push((planned.clone(), error));
                 ended.waits.extend(failed(planned, &so_far.failures));
@@ -151,7 +153,11 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
     }
 
     /// Does a step, after what it changes is on record; what it puts back goes from there.
-    fn carry_out(&mut self, planned: &Planned) -> Result<ringway_kernel::Result<()>> {
+    fn carry_out(
+        &mut self,
+        planned: &Planned,
+        unwritten: &mut bool,
+    ) -> Result<ringway_kernel::Result<()>> {
         let has_functions = |parent: &&Parent| !parent.functions.is_empty();
         let known = self.before.parents.contains_key(&planned.parent.to_string());
         let overrides = match self.observed.parent(&planned.parent).filter(has_functions) {
@@ -163,10 +169,18 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
         };
         if record(self.before, planned, self.observed, overrides) {
             (self.save)(self.before)?;
+            *unwritten = false;
         }
         let applied = self.node.apply(&planned.step);
-        if applied.is_ok() && forget_done(self.before, planned) {
-            (self.save)(self.before)?;
+        if applied.is_ok() {
+            match forget_done(self.before, planned) {
+                Unwritten::Nothing => {}
+                Unwritten::Harmless => *unwritten = true,
+                Unwritten::Record => {
+                    (self.save)(self.before)?;
+                    *unwritten = false;
+                }
+            }
         }
         Ok(applied)
     }

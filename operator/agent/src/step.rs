@@ -135,6 +135,14 @@ pub enum Step {
         /// The only driver that might bind it then (`driver_override`), if one was set.
         only: Option<String>,
     },
+    /// Say which driver alone may bind a function: an agent that was killed while it gave the function
+    /// another one has left what it needed for that.
+    SetFunctionOverride {
+        /// The function.
+        function: Function,
+        /// The driver (`driver_override`), if there shall be one.
+        only: Option<String>,
+    },
     /// Make a vDPA device on a function.
     CreateVdpa {
         /// The function.
@@ -205,6 +213,7 @@ impl Step {
             Self::SetFunctionLink { .. } => "set_function_link",
             Self::BindFunction { .. } => "bind_function",
             Self::ReleaseFunction { .. } => "release_function",
+            Self::SetFunctionOverride { .. } => "set_function_override",
             Self::CreateVdpa { .. } => "create_vdpa",
             Self::BindVdpa { .. } => "bind_vdpa",
         }
@@ -265,6 +274,12 @@ impl fmt::Display for Step {
             }
             Self::ReleaseFunction { function, driver: None, .. } => {
                 write!(f, "leave {function} to no driver")
+            }
+            Self::SetFunctionOverride { function, only: Some(driver) } => {
+                write!(f, "tie {function} to {driver} alone")
+            }
+            Self::SetFunctionOverride { function, only: None } => {
+                write!(f, "leave {function} to any driver")
             }
             Self::CreateVdpa { function, .. } => write!(f, "create the vDPA device of {function}"),
             Self::BindVdpa { function, driver } => {

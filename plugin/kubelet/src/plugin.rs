@@ -270,7 +270,9 @@ impl Plugin {
                         tracing::info!(%resource, "handed over");
                     }
                     Err(e) => tracing::warn!(%resource, error = chain(&e), "not handed over"),
-                    Ok(()) => tracing::warn!(%resource, "not handed over: kubelet asked no options"),
+                    Ok(()) => {
+                        tracing::warn!(%resource, "not handed over: kubelet asked no options")
+                    }
                 }
             });
         }

@@ -53,7 +53,8 @@ pub(super) fn plan(
         let rest = rest(node, found, index, existing.map(|_| Was::Own(was)), mode, attached);
         let adopt = parent.maker == Maker::RingwayAdopting;
         let site = site(pf, index, existing, Some(card), own);
-        let site = function::Site { rest: Some(rest), adopt, ..site };
+        let strayed = existing.and(was).and_then(|was| was.strayed(index));
+        let site = function::Site { rest: Some(rest), adopt, strayed, ..site };
         function::plan(plan, &site, parent.pool(index), before);
     }
 }
@@ -96,6 +97,7 @@ pub(super) fn site<'a>(
         card,
         existing,
         before: existing.and(was),
+        strayed: None,
         management: existing.and_then(|function| function.management_device.as_ref()),
         vdpa: existing.map_or(&[], |function| &function.vdpa),
         mac: None,

@@ -31,6 +31,9 @@ pub(super) struct Site<'a> {
     pub(super) existing: Option<&'a VirtualFunction>,
     /// What it was before we first gave it a driver, if we did.
     pub(super) before: Option<FunctionBefore<'a>>,
+    /// The `driver_override` that it had before us, if an agent that was giving it another driver may
+    /// have left any.
+    pub(super) strayed: Option<Option<&'a str>>,
     /// What makes vDPA devices on it, once something does.
     pub(super) management: Option<&'a ManagementDevice>,
     /// The vDPA devices on it.
@@ -89,6 +92,23 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
         true => Vec::from_iter(rest::set(site, &settings)),
         false => steps(site, pool, &settings),
     };
+    let rebinds = |step: &Step| {
+        matches!(
+            step,
+            Step::BindFunction { .. } | Step::UnbindFunction { .. } | Step::ReleaseFunction { .. }
+        )
+    };
+    if let Some(was) = site.strayed.filter(|_| !steps.iter().any(rebinds)) {
+        let needed = attach.and_then(|attach| site.card?.function_driver(attach));
+        let only = needed.map_or(was, |needed| needed.pinned.then_some(needed.name));
+        let (function, only) = (site.function.clone(), only.map(str::to_owned));
+        plan.steps.push(Planned {
+            step: Step::SetFunctionOverride { function, only },
+            parent: parent.clone(),
+            function: Some(index),
+            disturbs: Vec::new(),
+        });
+    }
     if let Some(netdev) = site.of_the_node() {
         // what the host keeps is there for the node's traffic; and an interface that came back from a
         // pod this instant, so that netlink did not have it yet, is not to be touched, but no worse

@@ -48,6 +48,7 @@ pub(super) fn plan(
             management,
             vdpa: existing.map_or(&[], std::slice::from_ref),
             mac: known.settable.mac.then(|| mac::stable(node, &name)),
+            strayed: None,
             rest: None,
             adopt: parent.maker == Maker::RingwayAdopting,
         };

@@ -38,7 +38,8 @@ pub(in super::super) fn plan(
             // nobody wants an address of these names any more
             let rest = rest("", found, index, Some(first), shape.mode_of(found), attached);
             let site = site(pf, index, Some(existing), None, was.first(index));
-            let site = function::Site { rest: Some(rest), ..site };
+            let strayed = was.strayed(index);
+            let site = function::Site { rest: Some(rest), strayed, ..site };
             function::plan(plan, &site, None, before);
         }
     }

@@ -112,6 +112,10 @@ fn is_as_wanted(world: &World, parent: &Parent) {
         };
         let driver = card.function_driver(pool.attach).map(|driver| driver.name);
         assert_eq!(function.driver.as_deref(), driver);
+        let pinned = card.function_driver(pool.attach).is_some_and(|driver| driver.pinned);
+        let only = world.fake.overrides.get(&(found.address, function.index)).map(String::as_str);
+        // others may have given it the same driver in another way
+        assert!(only.is_none() || (pinned && only == driver), "{function:?}: {only:?}");
         let bus = cards::bus_driver(pool.attach).map(|driver| driver.name().to_owned());
         let on_it: Vec<_> =
             function.vdpa.iter().filter_map(|device| device.driver.clone()).collect();
@@ -181,6 +185,9 @@ fn nothing_of_ours_remains(world: World) {
     let mut functions = world.fake.observed.inventory.parents.iter().flat_map(|p| &p.functions);
     let left = functions.find(|function| function.driver.as_deref() == Some("vp-vdpa"));
     assert!(left.is_none() || world.others, "{left:?}");
+    // one that others had given to vfio-pci before us may be tied to it
+    let tied = world.fake.overrides.values().find(|only| *only != "vfio-pci");
+    assert!(tied.is_none() || world.others, "{:?}", world.fake.overrides);
 }
 
 pub(super) fn any(random: &mut fastrand::Rng, first: First) -> Wanted {

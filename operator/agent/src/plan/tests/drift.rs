@@ -182,6 +182,7 @@ fn hold(world: &mut World) {
 
 pub(super) fn plug(world: &mut World) -> bool {
     let Some(card) = world.unplugged.pop() else { return false };
+    world.fake.overrides.retain(|(pf, _), _| *pf != card.address);
     let first = card.address == fake::pf();
     let new = if first { world.first.card() } else { igb_card(card.address) };
     let parents = &mut world.fake.observed.inventory.parents;
@@ -264,7 +265,11 @@ fn rebind(world: &mut World, driver: Option<&str>) {
     let functions = &mut world.fake.observed.inventory.parents[at].functions;
     let function = functions.iter_mut().find(|f| f.index == function.index).unwrap();
     function.vdpa.clear();
+    let index = function.index;
     drive(function, if driver == Some("network") { network } else { driver });
+    // or the bus would not let them (pci_match_device)
+    let pf = world.fake.observed.inventory.parents[at].address;
+    world.fake.overrides.remove(&(pf, index));
 }
 
 /// Something happens to any vDPA device.
@@ -309,6 +314,7 @@ fn take_away(world: &mut World, theirs: &BTreeSet<String>) {
             if function.vdpa.iter().any(|device| theirs.contains(&device.name)) {
                 function.vdpa.clear();
                 drive(function, None);
+                world.fake.overrides.remove(&(card.address, function.index));
             }
         }
     }

@@ -212,6 +212,7 @@ impl World {
         let last = self.last.take();
         let mut was = last.unwrap_or_else(|| self.fake.observed.inventory.clone());
         let fails = self.luck > 0 && self.random.u8(0..12) == 0;
+        let overrides = self.fake.overrides.clone();
         self.tell(format_args!("{step}{}", if fails { ": fails" } else { "" }));
         if !fails || self.random.bool() {
             self.fake.apply(step)?;
@@ -239,7 +240,26 @@ impl World {
         self.last = Some(was);
         // killed when it is done
         self.dead = self.luck > 0 && self.random.u8(0..16) == 0;
+        if (fails || self.dead) && self.random.bool() {
+            self.strand(step, overrides);
+        }
         if fails { Err(dead()) } else { Ok(()) }
+    }
+
+    /// A step that gives a function another driver does not get to its last write.
+    fn strand(&mut self, step: &Step, before: BTreeMap<(pci::Address, u32), String>) {
+        match step {
+            Step::BindFunction { function, driver } => {
+                self.fake.pin(function, Some(driver.name.to_owned()));
+            }
+            Step::ReleaseFunction { function, driver: Some(driver), .. } => {
+                self.fake.pin(function, Some(driver.clone()));
+            }
+            Step::ReleaseFunction { driver: None, .. } | Step::UnbindFunction { .. } => {
+                self.fake.overrides = before;
+            }
+            _ => {}
+        }
     }
 
     /// What a step may have done to a card.
