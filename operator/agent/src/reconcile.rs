@@ -113,7 +113,17 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
         so_far: &mut SoFar,
     ) -> Result<Ended> {
         let (mut ended, mut blocked) = (Ended::default(), Vec::<Planned>::new());
-        for planned in &self.plan.steps {
+        let (mut revealed, first) = (false, so_far.done.len());
+        for (at, planned) in self.plan.steps.iter().enumerate() {
+            let loads = matches!(planned.step, Step::LoadModule(_));
+            if revealed && !loads {
+                break;
+            }
+            // another parent's plan has the same step
+            let same = |done: &Planned| done.step == planned.step;
+            if is_ground(&planned.step) && so_far.done[first..].iter().any(same) {
+                continue;
+            }
             if let Some(why) = failed(planned, &so_far.failures) {
                 ended.waits.push(why);
                 continue;
@@ -136,7 +146,7 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
                     continue;
                 }
             };
-            if let Err(error) = self.carry_out(planned, &mut so_far.unwritten)? {
+            if let Err(error) = self.carry_out(at, &mut so_far.unwritten)? {
                 warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
                 so_far.failures.push((planned.clone(), error));
                 ended.waits.extend(failed(planned, &so_far.failures));
@@ -145,9 +155,10 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
             info!(parent = %planned.parent, step = %planned.step, "done");
             ended.progress = true;
             so_far.done.push(planned.clone());
-            if reveals(&planned.step) {
+            if let Step::SetFunctionCount { .. } | Step::SetEswitchMode { .. } = planned.step {
                 break;
             }
+            revealed |= loads;
         }
         Ok(ended)
     }
@@ -155,9 +166,10 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
     /// Does a step, after what it changes is on record; what it puts back goes from there.
     fn carry_out(
         &mut self,
-        planned: &Planned,
+        at: usize,
         unwritten: &mut bool,
     ) -> Result<ringway_kernel::Result<()>> {
+        let planned = &self.plan.steps[at];
         let has_functions = |parent: &&Parent| !parent.functions.is_empty();
         let known = self.before.parents.contains_key(&planned.parent.to_string());
         let overrides = match self.observed.parent(&planned.parent).filter(has_functions) {
@@ -168,6 +180,7 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
             _ => BTreeMap::new(),
         };
         if record(self.before, planned, self.observed, overrides) {
+            self.record_ahead(at);
             (self.save)(self.before)?;
             *unwritten = false;
         }
@@ -183,6 +196,22 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
             }
         }
         Ok(applied)
+    }
+}
+
+impl<N, S> Pass<'_, N, S> {
+    /// Notes what the next steps of the same parent change as well, if nobody is in their way: the
+    /// record is flushed to the disk for each step that adds to it. One that is not done after all has
+    /// noted what is so.
+    fn record_ahead(&mut self, at: usize) {
+        let parent = &self.plan.steps[at].parent;
+        let next = self.plan.steps[at + 1..].iter().take_while(|next| {
+            let about_all = next.function.is_none();
+            next.parent == *parent && next.disturbs.is_empty() && !about_all
+        });
+        for next in next {
+            record(self.before, next, self.observed, BTreeMap::new());
+        }
     }
 }
 
@@ -232,16 +261,9 @@ fn builds_on(step: &Planned, earlier: &Planned) -> bool {
         && (earlier.function.is_none() || step.function == earlier.function)
 }
 
-/// After these the rest of the plan is out of date: the node has things that it could only name by
-/// their index, or another parent's plan has the same step.
-fn reveals(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::SetFunctionCount { .. }
-            | Step::SetEswitchMode { .. }
-            | Step::LoadModule(_)
-            | Step::SetVdpaAutoprobe { .. }
-    )
+/// Whether a step is about the whole node, for whichever parent needs it first.
+fn is_ground(step: &Step) -> bool {
+    matches!(step, Step::LoadModule(_) | Step::SetVdpaAutoprobe { .. })
 }
 
 /// An error with what caused it, as one line.

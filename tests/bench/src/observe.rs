@@ -81,6 +81,9 @@ impl Links {
         let bus = Path::new("/sys/bus/netdevsim");
         fs::write(bus.join("new_device"), format!("{ID} 1")).context("make a netdevsim device")?;
         let links = Self;
+        // four otherwise (NSIM_BUS_DEV_MAX_VFS, drivers/net/netdevsim/dev.c)
+        let most = format!("/sys/kernel/debug/netdevsim/netdevsim{ID}/max_vfs");
+        fs::write(&most, FUNCTIONS.to_string()).with_context(|| format!("write {most}"))?;
         let count = bus.join(format!("devices/netdevsim{ID}/sriov_numvfs"));
         fs::write(count, FUNCTIONS.to_string()).context("make its functions")?;
         Ok(links)
