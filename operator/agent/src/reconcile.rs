@@ -164,11 +164,7 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
     }
 
     /// Does a step, after what it changes is on record; what it puts back goes from there.
-    fn carry_out(
-        &mut self,
-        at: usize,
-        unwritten: &mut bool,
-    ) -> Result<ringway_kernel::Result<()>> {
+    fn carry_out(&mut self, at: usize, unwritten: &mut bool) -> Result<ringway_kernel::Result<()>> {
         let planned = &self.plan.steps[at];
         let has_functions = |parent: &&Parent| !parent.functions.is_empty();
         let known = self.before.parents.contains_key(&planned.parent.to_string());

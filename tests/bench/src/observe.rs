@@ -138,7 +138,8 @@ impl Tree {
         }
         self.write(&format!("{dir}/net/{netdev}/dev_port"), "0")?;
         self.link(&format!("{dir}/driver"), "sys/bus/pci/drivers/mlx5_core")?;
-        let group = format!("sys/kernel/iommu_groups/{}", address.replace([':', '.'], ""));
+        let number = u32::from_str_radix(&address.replace([':', '.'], ""), 16)?;
+        let group = format!("sys/kernel/iommu_groups/{number}");
         self.link(&format!("{dir}/iommu_group"), &group)?;
         self.link(&format!("{group}/devices/{address}"), &dir)?;
         self.link(&format!("sys/bus/pci/devices/{address}"), &dir)
