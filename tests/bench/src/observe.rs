@@ -112,6 +112,8 @@ impl Tree {
         let tree = Self(dir);
         tree.write("sys/bus/vdpa/drivers_autoprobe", "1")?;
         tree.function(PF, netdev)?;
+        let index = fs::read_to_string(format!("/sys/class/net/{netdev}/ifindex"))?;
+        tree.write(&format!("{}/net/{netdev}/ifindex", device(PF)), index.trim())?;
         let numbers = [("sriov_totalvfs", 256), ("sriov_numvfs", 256), ("sriov_offset", 2)];
         for (name, number) in
             numbers.into_iter().chain([("sriov_stride", 1), ("sriov_drivers_autoprobe", 1)])
