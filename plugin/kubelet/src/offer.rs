@@ -31,7 +31,7 @@ pub struct Item {
     /// The device, and how it is handed out.
     pub entry: Entry,
     /// Names below `/dev` of the nodes that its user opens, as far as they are there: a device that
-    /// is draining keeps them for the pod that holds it.
+    /// cannot be handed out keeps them, whatever it is to become, for the pod that holds it.
     pub nodes: Vec<String>,
     /// Its RDMA devices, where they are handed out with it.
     pub rdma_devices: Vec<String>,
@@ -158,15 +158,15 @@ fn item(entry: &Entry, sighting: Result<Sighting, String>) -> Item {
     };
     let (mut nodes, mut rdma_devices, mut representor) = (Vec::new(), Vec::new(), None);
     let mut no_carrier = None;
+    let broken = usable(entry.way, &entry.device, &sighting).err();
     if let Ok(seen) = &sighting {
         representor.clone_from(&seen.representor);
         no_carrier = without_carrier(seen);
         let opened = matches!(entry.way, Way::Vfio | Way::Uio | Way::VhostVdpa);
-        let own = if opened { &seen.nodes[..] } else { &[] };
+        let own = if opened || broken.is_some() { &seen.nodes[..] } else { &[] };
         nodes.extend(own.iter().chain(&seen.also).filter_map(there));
         rdma_devices.clone_from(&seen.rdma_devices);
     }
-    let broken = usable(entry.way, &entry.device, sighting).err();
     let (unusable, remark) = match entry.carrier {
         Carrier::Require => (broken.or(no_carrier), None),
         Carrier::Report => (broken, no_carrier),
@@ -180,14 +180,14 @@ fn without_carrier(seen: &Sighting) -> Option<Unusable> {
     Some(Unusable::Carrier { parent: uplink.parent, seen: uplink.carrier.is_some() })
 }
 
-fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Result<(), Unusable> {
+fn usable(way: Way, device: &Device, sighting: &Result<Sighting, String>) -> Result<(), Unusable> {
     let reason = || device.reason.clone().unwrap_or_default();
     match device.state {
         State::Ready => {}
         State::Draining => return Err(Unusable::Draining(reason())),
         State::Failed => return Err(Unusable::Failed(reason())),
     }
-    let sighting = sighting.map_err(Unusable::Look)?;
+    let sighting = sighting.as_ref().map_err(|why| Unusable::Look(why.clone()))?;
     let function = || match device.pci_address {
         Some(address) => format!("pci function {address}"),
         None => format!("function of device {}", device.id),
@@ -195,14 +195,14 @@ fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Resu
     match way {
         Way::Vfio => {
             has_driver(&sighting.function, function(), vfio::DRIVER)?;
-            if let Some((other, driver)) = sighting.group_shared {
+            if let Some((other, driver)) = sighting.group_shared.clone() {
                 return Err(Unusable::Group { what: function(), other, driver });
             }
-            has_nodes(sighting.nodes, function())
+            has_nodes(&sighting.nodes, function())
         }
         Way::Uio => {
             is_uio_driver(&sighting.function, function())?;
-            has_nodes(sighting.nodes, function())
+            has_nodes(&sighting.nodes, function())
         }
         Way::Netdev => is_netdev_driver(&sighting.function, function()),
         // The function's driver made the vDPA device: whichever it is, it is the right one.
@@ -217,7 +217,7 @@ fn usable(way: Way, device: &Device, sighting: Result<Sighting, String>) -> Resu
         Way::VhostVdpa => {
             is_there(&sighting.function, function())?;
             has_driver(&sighting.vdpa, vdpa_name(device), Driver::VhostVdpa.name())?;
-            has_nodes(sighting.nodes, vdpa_name(device))
+            has_nodes(&sighting.nodes, vdpa_name(device))
         }
     }
 }
@@ -261,13 +261,13 @@ fn is_uio_driver(presence: &Option<Presence>, what: String) -> Result<(), Unusab
 }
 
 /// Every one must be there: a user that lacks one of them can do nothing with the others.
-fn has_nodes(nodes: Vec<Node>, what: String) -> Result<(), Unusable> {
+fn has_nodes(nodes: &[Node], what: String) -> Result<(), Unusable> {
     if nodes.is_empty() {
         return Err(Unusable::NoNode { name: format!("of {what}") });
     }
-    let absent = nodes.into_iter().find_map(|node| match node {
+    let absent = nodes.iter().find_map(|node| match node {
         Node::There(_) => None,
-        Node::Absent(name) => Some(name),
+        Node::Absent(name) => Some(name.clone()),
     });
     absent.map_or(Ok(()), |name| Err(Unusable::NoNode { name }))
 }

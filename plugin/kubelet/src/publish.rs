@@ -135,8 +135,8 @@ pub fn spec(
     Ok(true)
 }
 
-/// Brings the device-info files of all devices up to date. A device that is in trouble keeps its
-/// file, which a pod that holds it may still need.
+/// Brings the device-info files of all devices up to date. A device that cannot be handed out keeps
+/// its file as it is, whatever the device is to become: a pod that holds it may still need it.
 ///
 /// # Errors
 /// The first failure; the files before it are up to date.
@@ -145,7 +145,7 @@ pub fn infos(dir: &Path, offers: &Offers, ours: &Ours) -> Result<Orphans, Error>
     for (resource, offer) in offers {
         for item in &offer.items {
             let path = devinfo::plugin_file(dir, resource, item.id());
-            if let Some(info) = info(item) {
+            if let Some(info) = info(item).filter(|_| item.unusable.is_none() || !path.exists()) {
                 // Read-only, as the SR-IOV device plugin leaves it.
                 write_if_changed(&path, &info.to_json(), 0o444)?;
             }

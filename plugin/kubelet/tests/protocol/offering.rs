@@ -90,6 +90,32 @@ async fn a_draining_device_is_unhealthy() {
     kubelet.list(VMS, |list| list.iter().map(|(_, healthy)| *healthy).eq([true, false])).await;
 }
 
+/// As the agent says it while a pod is in the way: what the device is to be, and that it is not yet.
+#[tokio::test]
+async fn a_device_that_waits_to_be_another_kind_stays_what_it_is_for_its_pod() {
+    let mut node = Node::new();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin("a");
+    kubelet.healthy(VMS, &["0000:01:00.1", "0000:01:00.2"]).await;
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    let devices = |node: &Node| node.json("cdi/ringway.dev-vm-rings.json")["devices"].clone();
+    let info = "devinfo/dp/ringway.dev-vm-rings-0000:01:00.1-device.json";
+    let (before, told) = (devices(&node), node.json(info));
+    for attach in ["virtio-vdpa", "netdev"] {
+        node.change_pools(|pools| {
+            pools[0]["attach"] = json!(attach);
+            for device in pools[0]["devices"].as_array_mut().unwrap() {
+                device["state"] = json!("failed");
+                device["reason"] = json!(format!("to do: {attach}"));
+            }
+        });
+        kubelet.list(VMS, |list| list.iter().all(|(_, healthy)| !healthy)).await;
+        let refused = kubelet.allocate(VMS, &["0000:01:00.2"]).await.unwrap_err();
+        assert!(refused.message().contains(&format!("to do: {attach}")), "{refused}");
+        assert_eq!((devices(&node), node.json(info)), (before.clone(), told.clone()), "{attach}");
+    }
+}
+
 #[tokio::test]
 async fn a_carrier_counts_where_a_pool_says_so() {
     let mut node = Node::new();
