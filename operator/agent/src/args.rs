@@ -122,6 +122,13 @@ pub enum Verb {
     Selftest(Selftest),
     /// Serve a cluster: follow this node's NodeDevices object until told to stop.
     Run(Run),
+    /// Ask the agent that serves whether it has said how its node is, and end: with status 0 if so,
+    /// else with 1 and the reason on standard error. For kubelet.
+    Probe {
+        /// The socket that it was told by --status-socket.
+        #[arg(long, value_name = "PATH")]
+        status_socket: PathBuf,
+    },
 }
 
 /// The wish.
@@ -227,6 +234,10 @@ pub struct Run {
     /// absent. Whoever reaches it can read the names of devices and what they count.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_address: Option<SocketAddr>,
+    /// A Unix socket on which /readyz is answered by HTTP; `probe` asks there. It is ready once the
+    /// node's NodeDevices object tells what the agent has seen.
+    #[arg(long, value_name = "PATH")]
+    pub status_socket: Option<PathBuf>,
 }
 
 /// Where the node's file systems are: in a container they may be mounted elsewhere.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Parser as _;
 use ringway_kernel::Root;
+use ringway_metrics::probe;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, LogFormat, Verb};
@@ -11,6 +12,7 @@ use crate::files::Files;
 use crate::host::Host;
 use crate::install;
 use crate::local;
+use crate::metrics;
 use crate::reset;
 use crate::selftest;
 use crate::serve;
@@ -39,6 +41,7 @@ pub fn run() -> Result<()> {
         Verb::Reset(args) => reset::reset(&mut host, &root, &files(&node_name())?, args),
         Verb::Selftest(args) => selftest::run(&mut host, &root, &files(&node_name())?, args),
         Verb::Run(run) => serve::run(host, files(&run.node_name)?, run),
+        Verb::Probe { status_socket } => Ok(probe::ask(status_socket, metrics::READY)?),
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +122,18 @@ fn devices(pools: &Pools) -> BTreeMap<(String, &'static str), u64> {
         }
     }
     counted
+}
+
+/// The page that tells whether an agent is ready.
+pub(crate) const READY: &str = "/readyz";
+
+/// Answers on a Unix socket, for ever, whether it has been `said` how the node is.
+pub(crate) async fn serve_ready(socket: &Path, said: &AtomicBool) -> std::convert::Infallible {
+    let answer = |_| async {
+        let waits = "this node's NodeDevices does not tell yet what there is";
+        Answer::probe((!said.load(Ordering::Relaxed)).then(|| waits.to_owned()))
+    };
+    http::serve_unix(socket, &[READY], answer).await
 }
 
 /// Answers scrapes at an address, for ever.

@@ -2,6 +2,7 @@
 //! server that does not answer holds none of them up.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,12 +20,14 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// The API server answers within this time or not at all.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Writes each new status, and the last one into an object that is new, for ever.
+/// Writes each new status, and the last one into an object that is new, for ever. That it did so
+/// `once` is told.
 pub(crate) async fn say(
     cluster: &Cluster,
     node: &str,
     mut status: watch::Receiver<Option<NodeDevicesStatus>>,
     mut object: watch::Receiver<Option<String>>,
+    once: &AtomicBool,
 ) -> Infallible {
     let mut said = None;
     loop {
@@ -33,7 +36,10 @@ pub(crate) async fn say(
         match &now {
             Some((_, status)) if now != said => {
                 match write(cluster, node, status).await {
-                    Ok(()) => said = now,
+                    Ok(()) => {
+                        said = now;
+                        once.store(true, Ordering::Relaxed);
+                    }
                     Err(error) => {
                         warn!(error = format!("{error:#}"), "the status could not be written");
                     }

@@ -99,12 +99,20 @@ pub async fn serve(
             None => std::future::pending().await,
         }
     };
+    let once = AtomicBool::new(false);
+    let probed = async {
+        match &args.status_socket {
+            Some(socket) => metrics::serve_ready(socket, &once).await,
+            None => std::future::pending().await,
+        }
+    };
     let result = tokio::select! {
         result = agent.serve(followed.wish.subscribe(), changes, args.resync) => result,
         never = follow(cluster, node, &followed) => match never {},
-        never = say(cluster, node, said, object()) => match never {},
+        never = say(cluster, node, said, object(), &once) => match never {},
         never = publish(cluster, node, news, object()) => match never {},
         never = scraped => match never {},
+        never = probed => match never {},
         () = stopped => Ok(()),
     };
     stopping.store(true, Ordering::Relaxed);

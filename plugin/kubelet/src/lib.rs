@@ -25,7 +25,6 @@ pub mod metrics;
 pub mod offer;
 pub mod plugin;
 pub mod prefer;
-pub mod probe;
 pub mod publish;
 pub mod register;
 pub mod service;

@@ -106,7 +106,9 @@ impl World {
     pub(crate) fn run(&self) -> Run {
         let kubelet_dir = self.dir.path().join("kubelet");
         let (resync, host_files) = (RESYNC, Vec::new());
-        Run { node_name: "a".into(), kubelet_dir, resync, metrics_address: None, host_files }
+        let status_socket = Some(self.status_socket());
+        let node_name = "a".into();
+        Run { node_name, kubelet_dir, resync, metrics_address: None, status_socket, host_files }
     }
 
     /// Starts the daemon, which goes on until the test ends.
@@ -145,6 +147,18 @@ impl World {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    pub(crate) fn status_socket(&self) -> PathBuf {
+        self.dir.path().join("agent.sock")
+    }
+
+    /// Whether the daemon says that it is ready, and what the probe says.
+    pub(crate) async fn probe(&self) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway-agent"));
+        command.args(["probe", "--status-socket"]).arg(self.status_socket());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
     }
 
     /// The states of devices in `pools.json`, in order.

@@ -1,4 +1,4 @@
-//! Asks a running plugin how it is, for kubelet's probes: in a container without a shell, and without
+//! Asks a running program how it is, for kubelet's probes: in a container without a shell, and without
 //! a port that others could reach.
 
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Kubelet gives up earlier.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Why a plugin is not as asked.
+/// Why a program is not as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It does not answer.
@@ -32,7 +32,7 @@ pub enum Error {
     },
 }
 
-/// Whether the plugin behind `socket` answers on `page` that all is well.
+/// Whether the program behind `socket` answers on `page` that all is well.
 ///
 /// # Errors
 /// [`Error::Ask`] and [`Error::Not`].
