@@ -3,8 +3,9 @@
 
 mod cni; // what ADD and DEL cost
 mod cost; // the CPU time of a process
-mod node;
-mod observe; // what the agent's look at 256 functions and its plan for them cost // what carving a card and changing a function take
+mod node; // what carving a card and changing a function take
+mod observe; // what the agent's look at 256 functions and its plan for them cost
+mod plugin; // what the device plugin costs
 
 use std::path::PathBuf;
 
@@ -19,9 +20,12 @@ fn main() -> Result<()> {
         ["cni"] => serde_json::to_string(&cni::measure()?)?,
         ["node"] => serde_json::to_string(&node::measure()?)?,
         ["observe"] => serde_json::to_string(&observe::measure()?)?,
-        _ => {
-            bail!("usage: ringway-bench cni|node|observe (in the lab's node, by `cargo lab bench`)")
-        }
+        ["plugin"] => serde_json::to_string(&plugin::measure(None)?)?,
+        ["plugin", peer] => serde_json::to_string(&plugin::measure(Some(peer))?)?,
+        _ => bail!(
+            "usage: ringway-bench cni|node|observe|plugin [PEER] (in the lab's node, by \
+             `cargo lab bench`)"
+        ),
     };
     println!("{samples}");
     Ok(())

@@ -7,10 +7,12 @@ mod inside;
 mod memory;
 mod node;
 mod observe;
+mod plugin;
 pub(crate) mod record;
 mod row;
 
 use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -38,6 +40,9 @@ const NEVER_COLD: &str = "no demo on record began with an empty cache: `XDG_CACH
 pub(crate) struct Options {
     /// The beginning of figures' names, such as demo, cni or cni.add; none measures everything
     what: Option<String>,
+    /// A sriov-network-device-plugin that was built by hand, to be measured beside ours
+    #[arg(long, value_name = "PROGRAM")]
+    beside: Option<PathBuf>,
     /// How the rows are printed; progress goes to standard error
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -66,6 +71,8 @@ struct Wanted {
     node: bool,
     /// A lab.
     observe: bool,
+    /// A lab whose card is free.
+    plugin: bool,
     /// A lab with the product in it, and the example's policy.
     idle: bool,
     /// A lab with the product in it, and the example's policy.
@@ -79,7 +86,8 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     let wanted = Wanted::of(filter)?;
     let progress = Progress::new();
     let mut rows = Vec::new();
-    let measured = measure(place, wanted, &progress, &mut rows);
+    let beside = options.beside.as_deref();
+    let measured = measure(place, wanted, beside, &progress, &mut rows);
     rows.retain(|row| row.name().starts_with(filter));
     if !rows.is_empty() {
         let text = match options.format {
@@ -105,6 +113,7 @@ impl Wanted {
             cni: any(&["cni.add.cpu", "cni.del.cpu"]),
             node: any(&node::FIGURES),
             observe: any(&observe::figures()),
+            plugin: any(&plugin::figures()),
             idle: any(&idle::figures()),
             memory: any(&["agent.rss", "plugin.rss", "operator.rss"]),
         };
@@ -112,7 +121,9 @@ impl Wanted {
             wanted != Self::default(),
             "no figure is named {filter}: there are agent.rss, cni.add.cpu, cni.del.cpu, \
              demo.cold.*, demo.warm.*, image.size, operator.rss, plugin.rss, {}",
-            [&node::FIGURES[..], &observe::figures(), &idle::figures()].concat().join(", ")
+            [&node::FIGURES[..], &observe::figures(), &plugin::figures(), &idle::figures()]
+                .concat()
+                .join(", ")
         );
         Ok(wanted)
     }
@@ -125,14 +136,20 @@ impl Wanted {
     }
 }
 
-fn measure(place: &Place, wanted: Wanted, progress: &Progress, rows: &mut Vec<Row>) -> Result<()> {
+fn measure(
+    place: &Place,
+    wanted: Wanted,
+    beside: Option<&Path>,
+    progress: &Progress,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
     if let Some(lab) = Lab::find(place) {
         ensure!(
             !wanted.warm,
             "the lab {} is up, and the demo's figures are of one that starts: `cargo lab down` first",
             place.name
         );
-        if wanted.cni || wanted.node {
+        if wanted.cni || wanted.node || wanted.plugin {
             deploy::card_is_free(&lab)?;
         }
     }
@@ -146,8 +163,8 @@ fn measure(place: &Place, wanted: Wanted, progress: &Progress, rows: &mut Vec<Ro
     if let Some(image) = image.as_ref().filter(|_| wanted.image) {
         rows.push(progress.step("write the image", || size(image))?);
     }
-    if wanted.cni || wanted.node || wanted.observe || wanted.installed() {
-        in_lab(place, wanted, image.as_ref(), progress, rows)?;
+    if wanted.cni || wanted.node || wanted.observe || wanted.plugin || wanted.installed() {
+        in_lab(place, wanted, (image.as_ref(), beside), progress, rows)?;
     }
     Ok(())
 }
@@ -189,7 +206,7 @@ fn size(image: &Image) -> Result<Row> {
 fn in_lab(
     place: &Place,
     wanted: Wanted,
-    image: Option<&Image>,
+    (image, beside): (Option<&Image>, Option<&Path>),
     progress: &Progress,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
@@ -201,6 +218,7 @@ fn in_lab(
     let of_cni = build(wanted.cni, &cni::BINARIES)?;
     let of_node = build(wanted.node, &node::BINARIES)?;
     let of_observe = build(wanted.observe, &observe::BINARIES)?;
+    let of_plugin = build(wanted.plugin, &plugin::BINARIES)?;
     let (lab, lease) = Lab::up(place, progress, Wish::default())?;
     let measured = (|| {
         let mut console = lab.console();
@@ -217,6 +235,10 @@ fn in_lab(
         if wanted.observe {
             let what = "look at 256 functions, again and again";
             rows.extend(progress.step(what, || observe::measure(&lab, &of_observe))?);
+        }
+        if wanted.plugin {
+            let what = "start the device plugin and ask it, again and again";
+            rows.extend(progress.step(what, || plugin::measure(&lab, &of_plugin, beside))?);
         }
         if let Some(image) = image.filter(|_| wanted.installed()) {
             deploy::product(place, &lab, image, progress)?;
@@ -248,15 +270,14 @@ mod tests {
     fn a_filter_is_the_beginning_of_a_name() {
         let nothing = Wanted::default();
         let both = Wanted { cold: true, warm: true, ..nothing };
-        let (observe, idle) = (true, true);
+        let (image, observe, plugin, idle, memory) = (true, true, true, true, true);
         for (filter, expected) in [
-            (
-                "",
-                Wanted { image: true, cni: true, node: true, observe, idle, memory: true, ..both },
-            ),
+            ("", Wanted { image, cni: true, node: true, observe, plugin, idle, memory, ..both }),
             ("agent", Wanted { observe, idle, memory: true, ..nothing }),
             ("agent.plan", Wanted { observe, ..nothing }),
             ("plugin.wakeups", Wanted { idle, ..nothing }),
+            ("plugin.many", Wanted { plugin, ..nothing }),
+            ("plugin", Wanted { plugin, idle, memory, ..nothing }),
             ("demo", both),
             ("demo.w", Wanted { warm: true, ..nothing }),
             ("demo.cold", Wanted { cold: true, ..nothing }),
