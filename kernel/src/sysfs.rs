@@ -92,23 +92,35 @@ pub fn netdevs(device: &Path) -> Result<Vec<String>> {
 /// A rename by udev moves an entry while the directory is read: it can be missed, or be gone when
 /// its number is read. So what looks empty or lacks a number is read again.
 pub(crate) fn numbered_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
-    let mut found = read_netdevs(device)?;
+    let mut found = None;
     for _ in 0..NETDEV_READS {
-        if !found.is_empty() && found.iter().all(|(_, index)| index.is_some()) {
+        found = read_netdevs(device)?;
+        let whole = |found: &Vec<(String, Option<u32>)>| {
+            !found.is_empty() && found.iter().all(|(_, index)| index.is_some())
+        };
+        if found.as_ref().is_none_or(whole) {
             break;
         }
-        found = read_netdevs(device)?;
     }
-    Ok(found)
+    Ok(found.unwrap_or_default())
 }
 
-/// How often an incomplete list of netdevs is read again: a rename is over in microseconds.
-const NETDEV_READS: usize = 2;
+/// How often an incomplete list of netdevs is read: a rename is over in microseconds.
+const NETDEV_READS: usize = 3;
 
-fn read_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
-    let mut places = vec![device.join("net")];
-    let virtio = names(device)?.into_iter().filter(|name| is_virtio(name));
-    places.extend(virtio.map(|name| device.join(name).join("net")));
+/// `None` without a place where there could be any.
+fn read_netdevs(device: &Path) -> Result<Option<Vec<(String, Option<u32>)>>> {
+    let mut places = Vec::new();
+    for name in names(device)? {
+        match &*name {
+            "net" => places.push(device.join("net")),
+            name if is_virtio(name) => places.push(device.join(name).join("net")),
+            _ => {}
+        }
+    }
+    if places.is_empty() {
+        return Ok(None);
+    }
     let mut found = Vec::new();
     for net in places {
         for name in names(&net)? {
@@ -116,7 +128,7 @@ fn read_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
             found.push((name, index));
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// Whether a directory's name is that of a virtio bus device: `virtio0`

@@ -10,6 +10,7 @@ use crate::supply::{Entry, Way};
 
 mod parent;
 
+use parent::Parents;
 pub use parent::Uplink;
 
 /// The kernel's state of one device.
@@ -56,11 +57,29 @@ pub enum Node {
     Absent(String),
 }
 
-/// Looks at the device of `entry`.
-///
-/// # Errors
-/// An attribute that exists cannot be read or understood.
-pub fn look(root: &Root, entry: &Entry) -> Result<Sighting, Error> {
+/// One look at all devices: what they have in common is read once.
+#[derive(Debug)]
+pub struct Look<'a> {
+    root: &'a Root,
+    parents: Parents,
+}
+
+impl<'a> Look<'a> {
+    /// A look that has seen nothing yet.
+    pub fn new(root: &'a Root) -> Self {
+        Self { root, parents: Parents::default() }
+    }
+
+    /// Looks at the device of `entry`.
+    ///
+    /// # Errors
+    /// An attribute that exists cannot be read or understood.
+    pub fn at(&self, entry: &Entry) -> Result<Sighting, Error> {
+        look(self.root, &self.parents, entry)
+    }
+}
+
+fn look(root: &Root, parents: &Parents, entry: &Entry) -> Result<Sighting, Error> {
     let device = &entry.device;
     let function = match device.pci_address {
         None => None,
@@ -93,7 +112,7 @@ pub fn look(root: &Root, entry: &Entry) -> Result<Sighting, Error> {
         (Way::Vfio, Some(address)) => group_shared(root, address)?,
         _ => None,
     };
-    let (uplink, representor) = parent::look(root, entry)?;
+    let (uplink, representor) = parent::look(root, parents, entry)?;
     let seen = Sighting { function, vdpa, virtio_unbound, nodes, ..Sighting::default() };
     Ok(Sighting { also, rdma_devices, group_shared, uplink, representor, ..seen })
 }
@@ -149,13 +168,17 @@ fn is_char_device(path: &Path, major: u32, minor: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Entry, Error, Look, Node, Presence, Root, Sighting, Way};
     use crate::supply::{NodePaths, With};
     use ringway_kernel::testing::Tree;
     use ringway_node::pools::{Carrier, Device};
     use serde_json::json;
 
     const ADDRESS: &str = "0000:01:00.1";
+
+    fn look(root: &Root, entry: &Entry) -> Result<Sighting, Error> {
+        Look::new(root).at(entry)
+    }
 
     fn device() -> Device {
         serde_json::from_value(json!({

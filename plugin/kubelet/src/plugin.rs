@@ -16,7 +16,7 @@ use crate::due::{self, Due, Registered, due};
 use crate::endpoint::{self, Endpoint, identity};
 use crate::error::chain;
 use crate::holders;
-use crate::look::look;
+use crate::look::Look;
 use crate::metrics;
 use crate::offer::{self, Became, Item, Offers};
 use crate::publish;
@@ -89,8 +89,8 @@ impl Config {
 
     /// What can be offered of `supplies` now.
     pub fn offers(&self, supplies: &[Supply]) -> Offers {
-        let look = |entry: &_| look(&self.root, entry).map_err(|e| chain(&e));
-        let mut offers = offer::offers(supplies, look);
+        let look = Look::new(&self.root);
+        let mut offers = offer::offers(supplies, |entry| look.at(entry).map_err(|e| chain(&e)));
         for offer in offers.values_mut() {
             offer.delivery = self.delivery.unwrap_or(offer.delivery);
         }

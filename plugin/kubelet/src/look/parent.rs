@@ -1,6 +1,9 @@
 //! What a device's parent shows of it: the uplink's carrier, and the function's representor.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use ringway_kernel::{Error, Root, pci, sysfs};
 use ringway_node::pools::Carrier;
@@ -16,17 +19,40 @@ pub struct Uplink {
     pub carrier: Option<bool>,
 }
 
+/// The interfaces of cards, with what their ports are called.
+#[derive(Debug, Default)]
+pub(super) struct Parents(RefCell<BTreeMap<pci::Address, Rc<[Interface]>>>);
+
+type Interface = (String, Option<String>);
+
+impl Parents {
+    /// Those of one card, as they were when they were first asked for: each of its functions asks.
+    fn of(&self, root: &Root, parent: pci::Address) -> Result<Rc<[Interface]>, Error> {
+        if let Some(known) = self.0.borrow().get(&parent) {
+            return Ok(known.clone());
+        }
+        let mut interfaces = Vec::new();
+        for name in pci::netdevs(root, parent)? {
+            let port = attribute(root, &name, "phys_port_name")?;
+            interfaces.push((name, port));
+        }
+        let interfaces: Rc<[Interface]> = interfaces.into();
+        self.0.borrow_mut().insert(parent, interfaces.clone());
+        Ok(interfaces)
+    }
+}
+
 /// The uplink, where its carrier matters, and the representor.
-pub(super) fn look(root: &Root, entry: &Entry) -> Result<(Option<Uplink>, Option<String>), Error> {
+pub(super) fn look(
+    root: &Root,
+    parents: &Parents,
+    entry: &Entry,
+) -> Result<(Option<Uplink>, Option<String>), Error> {
     let device = &entry.device;
     let pf = device.pf_pci_address;
     // a PF that is itself handed out is its own parent
     let Some(parent) = pf.or(device.pci_address) else { return Ok((None, None)) };
-    let mut interfaces = Vec::new();
-    for name in pci::netdevs(root, parent)? {
-        let port = attribute(root, &name, "phys_port_name")?;
-        interfaces.push((name, port));
-    }
+    let interfaces = parents.of(root, parent)?;
     let index = pf.map(|_| device.index);
     let stands_for_it = |port: &Option<String>| port.as_deref().and_then(function_of) == index;
     let representor = index.and_then(|_| interfaces.iter().find(|(_, port)| stands_for_it(port)));
@@ -102,14 +128,21 @@ mod tests {
     }
 
     fn carrier(tree: &Tree) -> Option<bool> {
-        look(&tree.root(), &entry(Carrier::Require)).unwrap().0.unwrap().carrier
+        look(&tree.root(), &Parents::default(), &entry(Carrier::Require))
+            .unwrap()
+            .0
+            .unwrap()
+            .carrier
     }
 
     #[test]
     fn the_carrier_is_the_uplinks_and_no_representors() {
         let tree = tree();
         assert_eq!(carrier(&tree), Some(true));
-        assert_eq!(look(&tree.root(), &entry(Carrier::Ignore)).unwrap(), (None, None));
+        assert_eq!(
+            look(&tree.root(), &Parents::default(), &entry(Carrier::Ignore)).unwrap(),
+            (None, None)
+        );
         representor(&tree, "p0vf1", "pf0vf1");
         set(&tree, "p0", "phys_port_name", "p0");
         set(&tree, "p0", "carrier", "0");
@@ -126,7 +159,7 @@ mod tests {
         let tree = tree();
         representor(&tree, "eth5", "pf0vf0");
         representor(&tree, "eth6", "c1pf0vf1");
-        let found = look(&tree.root(), &entry(Carrier::Ignore)).unwrap();
+        let found = look(&tree.root(), &Parents::default(), &entry(Carrier::Ignore)).unwrap();
         assert_eq!(found, (None, Some("eth6".to_owned())));
         for (port, index) in [("pf0vf3", Some(3)), ("p0", None), ("pf0", None), ("pf0sf3", None)] {
             assert_eq!(function_of(port), index, "{port}");

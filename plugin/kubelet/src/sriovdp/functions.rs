@@ -100,13 +100,15 @@ pub struct VdpaDevice {
 /// An attribute that exists cannot be read or understood.
 pub fn functions(root: &Root, routes: &Routes) -> Result<Vec<Function>, Error> {
     let addresses = pci::list(root)?;
-    let mut parents = BTreeMap::new();
+    let (mut pfs, mut parents) = (BTreeMap::new(), BTreeMap::new());
     for &pf in &addresses {
-        for vf in sriov::functions(root, pf)? {
-            parents.insert(vf.address, (pf, vf.index));
+        let vfs = sriov::functions(root, pf)?;
+        if !vfs.is_empty() {
+            pfs.insert(pf, pci::netdevs(root, pf)?);
         }
+        parents.extend(vfs.into_iter().map(|vf| (vf.address, (pf, vf.index))));
     }
-    let machine = Machine { root, routes, vdpa: vdpa_bus::functions(root)?, parents };
+    let machine = Machine { root, routes, vdpa: vdpa_bus::functions(root)?, pfs, parents };
     let mut functions = Vec::new();
     for address in addresses {
         match machine.function(address) {
@@ -125,6 +127,8 @@ struct Machine<'a> {
     routes: &'a Routes,
     /// vDPA devices, and what they were made on.
     vdpa: Vec<(String, Address)>,
+    /// The interfaces of each PF that has VFs.
+    pfs: BTreeMap<Address, Vec<String>>,
     /// PF and index of each VF.
     parents: BTreeMap<Address, (Address, u32)>,
 }
@@ -146,8 +150,8 @@ impl Machine<'_> {
             acpi_index: sysfs::read_optional(&pci::dir(root, address).join("acpi_index"))?,
             pf,
             index,
-            pf_netdevs: pf.map(|pf| pci::netdevs(root, pf)).transpose()?.unwrap_or_default(),
-            has_functions: self.parents.values().any(|(pf, _)| *pf == address),
+            pf_netdevs: pf.and_then(|pf| self.pfs.get(&pf)).cloned().unwrap_or_default(),
+            has_functions: self.pfs.contains_key(&address),
             carries: self.routes.carries(root, &netdevs)?,
             driver,
             netdevs,

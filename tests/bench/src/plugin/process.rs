@@ -37,6 +37,7 @@ impl Process {
             .arg(sys.unwrap_or(Path::new("")))
             .arg(program)
             .args(args)
+            .env("PCIDB_PATH", home.join("pci.ids"))
             .stdout(File::create(home.join("out"))?)
             .stderr(File::create(&log)?)
             .spawn()

@@ -54,7 +54,10 @@ impl Tree {
         ] {
             self.write(&format!("{dir}/{name}"), value)?;
         }
-        self.write(&format!("{dir}/net/{netdev}/dev_port"), "0")?;
+        self.write(
+            &format!("{dir}/net/{netdev}/ifindex"),
+            &format!("{}", 1000 + self.functions.len()),
+        )?;
         self.link(&format!("{dir}/driver"), &format!("sys/bus/pci/drivers/{driver}"))?;
         let number = u32::from_str_radix(&address.replace([':', '.'], ""), 16)?;
         let group = format!("sys/kernel/iommu_groups/{number}");
