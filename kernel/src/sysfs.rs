@@ -87,17 +87,19 @@ pub fn netdevs(device: &Path) -> Result<Vec<String>> {
     Ok(numbered_netdevs(device)?.into_iter().map(|(name, _)| name).collect())
 }
 
+/// Names of interfaces, with the ifindex of each that was still there to be asked.
+type Netdevs = Vec<(String, Option<u32>)>;
+
 /// As [`netdevs`], with the ifindex of each.
 ///
 /// A rename by udev moves an entry while the directory is read: it can be missed, or be gone when
 /// its number is read. So what looks empty or lacks a number is read again.
-pub(crate) fn numbered_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>)>> {
+pub(crate) fn numbered_netdevs(device: &Path) -> Result<Netdevs> {
     let mut found = None;
     for _ in 0..NETDEV_READS {
         found = read_netdevs(device)?;
-        let whole = |found: &Vec<(String, Option<u32>)>| {
-            !found.is_empty() && found.iter().all(|(_, index)| index.is_some())
-        };
+        let whole =
+            |found: &Netdevs| !found.is_empty() && found.iter().all(|(_, index)| index.is_some());
         if found.as_ref().is_none_or(whole) {
             break;
         }
@@ -109,7 +111,7 @@ pub(crate) fn numbered_netdevs(device: &Path) -> Result<Vec<(String, Option<u32>
 const NETDEV_READS: usize = 3;
 
 /// `None` without a place where there could be any.
-fn read_netdevs(device: &Path) -> Result<Option<Vec<(String, Option<u32>)>>> {
+fn read_netdevs(device: &Path) -> Result<Option<Netdevs>> {
     let mut places = Vec::new();
     for name in names(device)? {
         match &*name {
