@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -86,6 +87,9 @@ impl Links {
         fs::write(&most, FUNCTIONS.to_string()).with_context(|| format!("write {most}"))?;
         let count = bus.join(format!("devices/netdevsim{ID}/sriov_numvfs"));
         fs::write(count, FUNCTIONS.to_string()).context("make its functions")?;
+        // udev gives the interface another name
+        let settled = Command::new("udevadm").arg("settle").status().context("wait for udev")?;
+        ensure!(settled.success(), "udev does not settle");
         Ok(links)
     }
 

@@ -22,13 +22,17 @@ impl Tree {
         let mut tree = Self { dir, functions: Vec::new() };
         for card in 0..CARDS {
             let pf = address(card, 0);
-            tree.function(&pf, "0x15b3", "mlx5_core", &format!("pf{card}"))?;
+            tree.function(&pf)?;
+            let interface = format!("{}/net/pf{card}", device(&pf));
+            tree.write(&format!("{interface}/ifindex"), &format!("{}", 1000 + card))?;
+            tree.link(&format!("sys/class/net/pf{card}"), &interface)?;
             for (name, number) in [("sriov_totalvfs", FUNCTIONS), ("sriov_numvfs", FUNCTIONS)] {
                 tree.write(&format!("{}/{name}", device(&pf)), &number.to_string())?;
             }
             for index in 0..FUNCTIONS {
                 let vf = address(card, index + 2);
-                tree.function(&vf, "0x15b3", "mlx5_core", &format!("vf{card}x{index}"))?;
+                // its interface is in a pod
+                tree.function(&vf)?;
                 tree.link(&format!("{}/virtfn{index}", device(&pf)), &device(&vf))?;
                 tree.link(&format!("{}/physfn", device(&vf)), &device(&pf))?;
                 tree.functions.push(vf);
@@ -41,11 +45,11 @@ impl Tree {
         self.dir.join("sys")
     }
 
-    fn function(&self, address: &str, vendor: &str, driver: &str, netdev: &str) -> Result<()> {
+    fn function(&self, address: &str) -> Result<()> {
         let dir = device(address);
         let modalias = "pci:v000015B3d0000101Dsv000015B3sd00000001bc02sc00i00";
         for (name, value) in [
-            ("vendor", vendor),
+            ("vendor", "0x15b3"),
             ("device", "0x101d"),
             ("class", "0x020000"),
             ("revision", "0x00"),
@@ -54,17 +58,12 @@ impl Tree {
         ] {
             self.write(&format!("{dir}/{name}"), value)?;
         }
-        self.write(
-            &format!("{dir}/net/{netdev}/ifindex"),
-            &format!("{}", 1000 + self.functions.len()),
-        )?;
-        self.link(&format!("{dir}/driver"), &format!("sys/bus/pci/drivers/{driver}"))?;
+        self.link(&format!("{dir}/driver"), "sys/bus/pci/drivers/mlx5_core")?;
         let number = u32::from_str_radix(&address.replace([':', '.'], ""), 16)?;
         let group = format!("sys/kernel/iommu_groups/{number}");
         self.link(&format!("{dir}/iommu_group"), &group)?;
         self.link(&format!("{group}/devices/{address}"), &dir)?;
-        self.link(&format!("sys/bus/pci/devices/{address}"), &dir)?;
-        self.link(&format!("sys/class/net/{netdev}"), &format!("{dir}/net/{netdev}"))
+        self.link(&format!("sys/bus/pci/devices/{address}"), &dir)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
