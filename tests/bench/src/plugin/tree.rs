@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
+use ringway_kernel_tests::node::ip;
 
 const CARDS: usize = 4;
 const FUNCTIONS: usize = 256;
@@ -23,9 +25,14 @@ impl Tree {
         for card in 0..CARDS {
             let pf = address(card, 0);
             tree.function(&pf)?;
-            let interface = format!("{}/net/pf{card}", device(&pf));
-            tree.write(&format!("{interface}/ifindex"), &format!("{}", 1000 + card))?;
-            tree.link(&format!("sys/class/net/pf{card}"), &interface)?;
+            // one that netlink knows
+            let name = format!("pf{card}");
+            ip(&format!("link add {name} type dummy"));
+            let index = fs::read_to_string(format!("/sys/class/net/{name}/ifindex"))?;
+            let interface = format!("{}/net/{name}", device(&pf));
+            tree.write(&format!("{interface}/ifindex"), index.trim())?;
+            tree.write(&format!("{interface}/type"), "1")?;
+            tree.link(&format!("sys/class/net/{name}"), &interface)?;
             for (name, number) in [("sriov_totalvfs", FUNCTIONS), ("sriov_numvfs", FUNCTIONS)] {
                 tree.write(&format!("{}/{name}", device(&pf)), &number.to_string())?;
             }
@@ -85,6 +92,10 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
+        for card in 0..CARDS {
+            let name = format!("pf{card}");
+            let _ = Command::new("ip").args(["link", "delete", &name]).status();
+        }
     }
 }
 
