@@ -39,7 +39,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ringway-lab", &[]),
     ("ringway-fake-api-server", &[]),
     ("ringway-kernel-tests", &["ringway-kernel"]),
-    ("ringway-bench", &["ringway-agent", "ringway-kernel", "ringway-kernel-tests"]),
+    (
+        "ringway-bench",
+        &["ringway-agent", "ringway-kernel", "ringway-kernel-tests", "ringway-proto"],
+    ),
     ("ringway-e2e-tests", &[]),
 ];
 

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -125,10 +126,10 @@ fn create_temp(dir: &Path, name: &std::ffi::OsStr) -> Result<(PathBuf, File), Er
 }
 
 /// Locks a file; says whether that was possible, and the file has still a name then.
-fn lock_named(fd: impl std::os::fd::AsFd) -> Result<bool, Errno> {
-    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+fn lock_named(fd: &OwnedFd) -> Result<bool, Errno> {
+    match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Ok(false),
-        locked => locked.and_then(|()| Ok(rustix::fs::fstat(&fd)?.st_nlink > 0)),
+        locked => locked.and_then(|()| Ok(rustix::fs::fstat(fd)?.st_nlink > 0)),
     }
 }
 
@@ -149,12 +150,13 @@ pub fn remove_leftovers(dir: &Path, ours: impl Fn(&str) -> bool) -> Result<(), E
         }
         let path = dir.join(&name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let left = match rustix::fs::open(&path, flags, Mode::empty()) {
-            Err(Errno::NOENT) => false,
-            opened => opened.and_then(lock_named).map_err(|e| Error::io("look at", &path, e))?,
+        let opened = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            opened => opened.map_err(|e| Error::io("look at", &path, e))?,
         };
-        // Its lock may be free because it has just got its name: then this one is gone.
-        if left {
+        // Its lock may be free because it has just got its name: then this one is gone. It is held
+        // until the file is: whoever has just made it and comes to lock it makes another.
+        if lock_named(&opened).map_err(|e| Error::io("look at", &path, e))? {
             remove(&path)?;
         }
     }
