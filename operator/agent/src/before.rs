@@ -105,15 +105,19 @@ impl ParentBefore {
     /// What a function that exists was before we first gave it a driver; `None` if we did not.
     pub fn own(&self, index: u32) -> Option<FunctionBefore<'_>> {
         let driver = self.functions.get(&index)?.as_deref();
-        // functions that we made were tied to no driver
-        let only = self.overrides.get(&index).filter(|_| self.replaced.is_none());
-        Some(FunctionBefore { driver, only: only.map(String::as_str) })
+        Some(FunctionBefore { driver, only: self.own_override(index) })
     }
 
-    /// The `driver_override` that a function had before, if it may have any other now.
+    /// The `driver_override` of a function that exists, before us.
+    fn own_override(&self, index: u32) -> Option<&str> {
+        // functions that we made were tied to no driver
+        let only = self.overrides.get(&index).filter(|_| self.replaced.is_none());
+        only.map(String::as_str)
+    }
+
+    /// The same, if the function may have any other now.
     pub(crate) fn strayed(&self, index: u32) -> Option<Option<&str>> {
-        let only = || self.overrides.get(&index).filter(|_| self.replaced.is_none());
-        self.rebinding.contains(&index).then(|| only().map(String::as_str))
+        self.rebinding.contains(&index).then(|| self.own_override(index))
     }
 
     /// What the function of this index was before our first change; `None` if it is as it was.

@@ -10,7 +10,7 @@ use ringway_node::DeviceId;
 
 use crate::before::Before;
 use crate::node::Observed;
-use crate::step::Step;
+use crate::step::{Function, Step};
 use crate::wanted::{Parent, ParentName, Refusal, Wanted};
 
 mod adopt;
@@ -121,6 +121,12 @@ impl Plan {
     fn parent_step(&mut self, parent: &ParentName, disturbs: &[DeviceId], step: Step) {
         let disturbs = disturbs.to_vec();
         self.steps.push(Planned { step, parent: parent.clone(), function: None, disturbs });
+    }
+
+    /// Adds a step for one function.
+    fn function_step(&mut self, function: &Function, disturbs: Vec<DeviceId>, step: Step) {
+        let (parent, function) = (function.parent(), Some(function.index()));
+        self.steps.push(Planned { step, parent, function, disturbs });
     }
 
     fn refuse(&mut self, parent: &ParentName, reason: Reason, message: String) {

@@ -8,7 +8,7 @@ use ringway_kernel::inventory::Parent;
 use ringway_node::lock::Lock;
 use tracing::{info, warn};
 
-use self::record::{Unwritten, forget_done};
+use self::record::forget_done;
 pub(crate) use self::record::{forget, record};
 use crate::before::Before;
 use crate::node::{Node, Observed};
@@ -56,22 +56,22 @@ pub fn reconcile(
     node: &mut impl Node,
     wanted: &Wanted,
     before: &mut Before,
-    mut save: impl FnMut(&Before) -> Result<()>,
+    save: impl FnMut(&Before) -> Result<()>,
     mut gate: impl FnMut(&Planned, &Observed) -> Gate,
 ) -> Result<Report> {
     let mut so_far = SoFar::default();
+    let mut kept = Kept { written: before.clone(), before, save };
     for _ in 0..PASSES {
         let observed = node.observe().context("observe the node")?;
-        let known = before.clone();
-        forget(before, wanted, &observed);
-        let plan = plan(name, wanted, &observed, before);
-        if *before != known || std::mem::take(&mut so_far.unwritten) {
-            save(before)?;
+        forget(kept.before, wanted, &observed);
+        let plan = plan(name, wanted, &observed, kept.before);
+        if *kept.before != kept.written {
+            kept.write()?;
         }
-        let pass = Pass { node, plan: &plan, observed: &observed, before, save: &mut save };
+        let pass = Pass { node, plan: &plan, observed: &observed, kept: &mut kept };
         let Ended { waits, held, progress } = pass.go_through(&mut gate, &mut so_far)?;
         if !progress {
-            let SoFar { failures, done, .. } = so_far;
+            let SoFar { failures, done } = so_far;
             return Ok(Report { observed, plan, waits, failures, held, done });
         }
     }
@@ -83,17 +83,29 @@ pub fn reconcile(
 struct SoFar {
     failures: Vec<(Planned, ringway_kernel::Error)>,
     done: Vec<Planned>,
-    /// Whether the record is newer than its file.
-    unwritten: bool,
+}
+
+/// The record, and what is on the disk of it.
+struct Kept<'a, S> {
+    before: &'a mut Before,
+    written: Before,
+    save: S,
+}
+
+impl<S: FnMut(&Before) -> Result<()>> Kept<'_, S> {
+    fn write(&mut self) -> Result<()> {
+        (self.save)(self.before)?;
+        self.written.clone_from(self.before);
+        Ok(())
+    }
 }
 
 /// One way through a plan.
-struct Pass<'a, N, S> {
+struct Pass<'a, 'b, N, S> {
     node: &'a mut N,
     plan: &'a Plan,
     observed: &'a Observed,
-    before: &'a mut Before,
-    save: &'a mut S,
+    kept: &'a mut Kept<'b, S>,
 }
 
 /// How a pass ended.
@@ -105,7 +117,7 @@ struct Ended {
     progress: bool,
 }
 
-impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
+impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, '_, N, S> {
     /// Does what may be done, up to a step after which the rest of the plan is out of date.
     fn go_through(
         mut self,
@@ -146,7 +158,7 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
                     continue;
                 }
             };
-            if let Err(error) = self.carry_out(at, &mut so_far.unwritten)? {
+            if let Err(error) = self.carry_out(at)? {
                 warn!(parent = %planned.parent, step = %planned.step, error = %chain(&error), "failed");
                 so_far.failures.push((planned.clone(), error));
                 ended.waits.extend(failed(planned, &so_far.failures));
@@ -164,10 +176,10 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
     }
 
     /// Does a step, after what it changes is on record; what it puts back goes from there.
-    fn carry_out(&mut self, at: usize, unwritten: &mut bool) -> Result<ringway_kernel::Result<()>> {
+    fn carry_out(&mut self, at: usize) -> Result<ringway_kernel::Result<()>> {
         let planned = &self.plan.steps[at];
         let has_functions = |parent: &&Parent| !parent.functions.is_empty();
-        let known = self.before.parents.contains_key(&planned.parent.to_string());
+        let known = self.kept.before.parents.contains_key(&planned.parent.to_string());
         let overrides = match self.observed.parent(&planned.parent).filter(has_functions) {
             Some(parent) if !known => match self.node.overrides(parent.address) {
                 Ok(overrides) => overrides,
@@ -175,27 +187,17 @@ impl<N: Node, S: FnMut(&Before) -> Result<()>> Pass<'_, N, S> {
             },
             _ => BTreeMap::new(),
         };
-        if record(self.before, planned, self.observed, overrides) {
+        if record(self.kept.before, planned, self.observed, overrides) {
             self.record_ahead(at);
-            (self.save)(self.before)?;
-            *unwritten = false;
+            self.kept.write()?;
         }
         let applied = self.node.apply(&planned.step);
-        if applied.is_ok() {
-            match forget_done(self.before, planned) {
-                Unwritten::Nothing => {}
-                Unwritten::Harmless => *unwritten = true,
-                Unwritten::Record => {
-                    (self.save)(self.before)?;
-                    *unwritten = false;
-                }
-            }
+        if applied.is_ok() && forget_done(self.kept.before, planned) {
+            self.kept.write()?;
         }
         Ok(applied)
     }
-}
 
-impl<N, S> Pass<'_, N, S> {
     /// Notes what the next steps of the same parent change as well, if nobody is in their way: the
     /// record is flushed to the disk for each step that adds to it. One that is not done after all has
     /// noted what is so.
@@ -206,7 +208,7 @@ impl<N, S> Pass<'_, N, S> {
             next.parent == *parent && next.disturbs.is_empty() && !about_all
         });
         for next in next {
-            record(self.before, next, self.observed, BTreeMap::new());
+            record(self.kept.before, next, self.observed, BTreeMap::new());
         }
     }
 }

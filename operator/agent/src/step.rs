@@ -194,6 +194,16 @@ pub fn simulator_handle(simulator: &str) -> Handle {
 }
 
 impl Step {
+    /// The function that gets another driver, or none, and with it another `driver_override`.
+    pub fn rebinds(&self) -> Option<&Function> {
+        match self {
+            Self::BindFunction { function, .. }
+            | Self::UnbindFunction { function }
+            | Self::ReleaseFunction { function, .. } => Some(function),
+            _ => None,
+        }
+    }
+
     /// What kind of step it is: a metric's label.
     pub fn kind(&self) -> &'static str {
         match self {

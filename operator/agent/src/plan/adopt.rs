@@ -4,7 +4,7 @@ use ringway_api::conditions::Reason;
 use ringway_kernel::inventory::VdpaDevice;
 
 use super::function::{self, Site};
-use super::{Attach, Plan, Planned, rest};
+use super::{Attach, Plan, rest};
 use crate::step::Step;
 use crate::wanted::Pool;
 
@@ -14,12 +14,8 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: &Pool, foreign: &Vdpa
         let message = words(site, pool, foreign);
         return plan.refuse_function(&parent, index, Reason::Foreign, message);
     }
-    plan.steps.push(Planned {
-        step: Step::AdoptVdpa { name: foreign.name.clone() },
-        parent,
-        function: Some(index),
-        disturbs: Vec::new(),
-    });
+    let step = Step::AdoptVdpa { name: foreign.name.clone() };
+    plan.function_step(&site.function, Vec::new(), step);
 }
 
 /// A function that nobody wants. What is on it is left, and what was set of it by us then is to be put

@@ -13,7 +13,7 @@ use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::DeviceId;
 
 use super::rest::{self, Rest};
-use super::{Attach, Plan, Planned, adopt, common};
+use super::{Attach, Plan, adopt, common};
 use crate::before::{Before, FunctionBefore};
 use crate::cards::{self, Card};
 use crate::step::{Function, Step, simulated_name, vdpa_name};
@@ -92,22 +92,12 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
         true => Vec::from_iter(rest::set(site, &settings)),
         false => steps(site, pool, &settings),
     };
-    let rebinds = |step: &Step| {
-        matches!(
-            step,
-            Step::BindFunction { .. } | Step::UnbindFunction { .. } | Step::ReleaseFunction { .. }
-        )
-    };
-    if let Some(was) = site.strayed.filter(|_| !steps.iter().any(rebinds)) {
+    if let Some(was) = site.strayed.filter(|_| !steps.iter().any(|step| step.rebinds().is_some())) {
         let needed = attach.and_then(|attach| site.card?.function_driver(attach));
         let only = needed.map_or(was, |needed| needed.pinned.then_some(needed.name));
         let (function, only) = (site.function.clone(), only.map(str::to_owned));
-        plan.steps.push(Planned {
-            step: Step::SetFunctionOverride { function, only },
-            parent: parent.clone(),
-            function: Some(index),
-            disturbs: Vec::new(),
-        });
+        let step = Step::SetFunctionOverride { function, only };
+        plan.function_step(&site.function, Vec::new(), step);
     }
     if let Some(netdev) = site.of_the_node() {
         // what the host keeps is there for the node's traffic; and an interface that came back from a
@@ -129,12 +119,8 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
         plan.refuse_function(&parent, index, reason, message);
     }
     for step in steps {
-        plan.steps.push(Planned {
-            step,
-            parent: parent.clone(),
-            function: Some(index),
-            disturbs: site.device.iter().filter(|_| !idle(site)).cloned().collect(),
-        });
+        let disturbs = site.device.iter().filter(|_| !idle(site)).cloned().collect();
+        plan.function_step(&site.function, disturbs, step);
     }
 }
 

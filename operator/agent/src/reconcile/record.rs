@@ -59,13 +59,11 @@ pub(crate) fn record(
         Step::BindFunction { function, .. } | Step::UnbindFunction { function } => {
             before.note_parent(parent, observed, overrides);
             before.note_driver(function, observed);
-            before.note_rebinding(function);
-        }
-        Step::ReleaseFunction { function, .. } => {
-            before.note_parent(parent, observed, overrides);
-            before.note_rebinding(function);
         }
         _ => before.note_parent(parent, observed, overrides),
+    }
+    if let Some(function) = planned.step.rebinds() {
+        before.note_rebinding(function);
     }
     *before != known
 }
@@ -108,39 +106,26 @@ fn forget_parents(before: &mut Before, wanted: &Wanted, observed: &Observed) {
     }
 }
 
-/// What a step that is done leaves to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unwritten {
-    /// Nothing.
-    Nothing,
-    /// What may be read again does no harm: it is planned, and done, once more.
-    Harmless,
-    /// What must not be read again.
-    Record,
-}
-
-/// Drops what is on record of functions that went when their number changed, and what was put back by
-/// a step that is done. Not before: an agent that is killed in between still has to give it back.
-pub(super) fn forget_done(before: &mut Before, done: &Planned) -> Unwritten {
-    let record = |changed: bool| if changed { Unwritten::Record } else { Unwritten::Nothing };
-    let Some(parent) = before.parents.get_mut(&done.parent.to_string()) else {
-        return Unwritten::Nothing;
+/// Drops what is on record of functions that went when their number changed, and what was put back or
+/// has got its driver by a step that is done. Not before: an agent that is killed in between still has
+/// to see to it. Says whether that is to be written at once.
+pub(super) fn forget_done(before: &mut Before, done: &Planned) -> bool {
+    let Some(parent) = before.parents.get_mut(&done.parent.to_string()) else { return false };
+    let settled = match &done.step {
+        Step::SetFunctionOverride { function, .. } => Some(function),
+        step => step.rebinds(),
     };
+    if let Some(function) = settled {
+        parent.rebinding.remove(&function.index());
+        // read once more it does no harm: the override is set to what it is
+        return false;
+    }
     match &done.step {
-        Step::SetFunctionCount { .. } => record(parent.forget_functions()),
+        Step::SetFunctionCount { .. } => parent.forget_functions(),
         Step::SetVfSettings { function, settings, .. } => {
-            record(parent.forget_set(function.index(), settings))
+            parent.forget_set(function.index(), settings)
         }
-        Step::BindFunction { function, .. }
-        | Step::UnbindFunction { function }
-        | Step::ReleaseFunction { function, .. }
-        | Step::SetFunctionOverride { function, .. } => {
-            match parent.rebinding.remove(&function.index()) {
-                true => Unwritten::Harmless,
-                false => Unwritten::Nothing,
-            }
-        }
-        _ => Unwritten::Nothing,
+        _ => false,
     }
 }
 
