@@ -164,10 +164,15 @@ impl Plugin {
             // what changes all the time has a fifth of a processor at most
             let rest = (4 * start.elapsed()).clamp(SHORTEST_REST, LONGEST_REST);
             self.wait(start + rest, source_good).await;
-            if self.replaced && self.shared.config.until_replaced {
+            if self.has_served() {
                 return tracing::info!("another instance serves");
             }
         }
+    }
+
+    /// Whether it is to end because another instance serves.
+    fn has_served(&self) -> bool {
+        self.replaced && self.shared.config.until_replaced
     }
 
     /// Waits until there is a reason to look, and it is not before `earliest`. What kubelet lets go
@@ -176,7 +181,7 @@ impl Plugin {
         let polled = polled(&self.shared, self.watcher.is_some(), &self.offers, &self.complaints);
         let polled = polled.map(|interval| Instant::now() + interval);
         let mut reason = false;
-        while !(self.replaced && self.shared.config.until_replaced) {
+        while !self.has_served() {
             let again = self.again;
             let changed = async {
                 match &mut self.watcher {
@@ -184,26 +189,23 @@ impl Plugin {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                () = self.shared.watchers.notified() => {}
-                () = until(again) => {}
+            let about_kubelet = tokio::select! {
+                () = self.shared.watchers.notified() => true,
+                () = until(again) => true,
                 () = until(Some(earliest)), if reason => return,
-                () = until(polled), if !reason => {
-                    reason = true;
-                    continue;
-                }
-                () = self.shared.news.notified(), if !reason => {
-                    reason = true;
-                    continue;
-                }
+                () = until(polled), if !reason => false,
+                () = self.shared.news.notified(), if !reason => false,
                 goes_on = changed, if !reason => {
-                    reason = true;
                     if !goes_on {
                         tracing::warn!("no inotify any more, polling instead");
                         self.watcher = None;
                     }
-                    continue;
+                    false
                 }
+            };
+            if !about_kubelet {
+                reason = true;
+                continue;
             }
             self.shared.counts.begin();
             self.register().await;
