@@ -94,6 +94,7 @@ pub(super) fn plan(plan: &mut Plan, site: &Site<'_>, pool: Option<&Pool>, before
     };
     if let Some(was) = site.strayed.filter(|_| !steps.iter().any(|step| step.rebinds().is_some())) {
         let needed = attach.and_then(|attach| site.card?.function_driver(attach));
+        let was = site.before.map_or(was, |before| before.only);
         let only = needed.map_or(was, |needed| needed.pinned.then_some(needed.name));
         let (function, only) = (site.function.clone(), only.map(str::to_owned));
         let step = Step::SetFunctionOverride { function, only };

@@ -414,6 +414,32 @@ fn any_card_is_put_back_to_what_it_was() {
     }
 }
 
+/// Killed where a function that the card had has its driver again, and not yet its override.
+#[test]
+fn a_function_that_the_card_had_gets_its_override_back_after_a_kill() {
+    let (mut fake, mut before) = (Fake::new(), Before::default());
+    fake.apply(&Step::LoadModule("vfio_pci")).unwrap();
+    fake.apply(&Step::SetFunctionCount { pf: pf(), count: 2 }).unwrap();
+    fake.apply(&crate::fake::bind(0, Attach::Vfio)).unwrap();
+    let at_first = fake.overrides.clone();
+    assert_eq!(at_first.len(), 1);
+    converge(&two_pools(), &mut fake, &mut before);
+    let mut died = before.clone();
+    let save = |record: &Before| {
+        let rebinds = record.parents.values().any(|parent| !parent.rebinding.is_empty());
+        if rebinds {
+            died = record.clone();
+        }
+        Ok(())
+    };
+    let go = |_: &Planned, _: &crate::node::Observed| Gate::Go(vec![]);
+    reconcile("node1", &mut fake, &Wanted::default(), &mut before, save, go).unwrap();
+    assert_eq!(fake.overrides, at_first);
+    fake.overrides.clear();
+    converge(&Wanted::default(), &mut fake, &mut died);
+    assert_eq!((fake.overrides, died), (at_first, Before::default()));
+}
+
 #[test]
 fn another_card_in_its_slot_is_not_put_back() {
     let (mut fake, mut before) = (Fake::new(), Before::default());
