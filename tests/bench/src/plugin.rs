@@ -6,33 +6,34 @@
 
 mod kubelet;
 mod process;
-mod tree;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ringway_kernel::{pci, sriov};
-use ringway_kernel_tests::node::{Node, modprobe};
+use ringway_kernel::{Root, pci, sriov};
+use ringway_kernel_tests::node::{Node, ip, modprobe};
 use serde::Serialize;
 use serde_json::json;
 
 use self::kubelet::Kubelet;
 use self::process::Process;
-use self::tree::Tree;
 use crate::cost;
+use crate::tree::{DRIVER, FUNCTIONS, Tree};
 
 /// igb has no more (drivers/net/ethernet/intel/igb/igb_main.c, `igb_probe_vfs`).
-const FUNCTIONS: u16 = 7;
+const FEW: u16 = 7;
 const ALLOCATIONS: u32 = 1000;
 const CHANGES: usize = 21;
 const REST: Duration = Duration::from_secs(10);
 /// As what is below /run is: specs and device-info are.
 const MEMORY: &str = "/dev/shm";
+const CARDS: usize = 4;
 const RESOURCES: usize = 32;
-const EACH: usize = 32;
+const EACH: usize = CARDS * FUNCTIONS / RESOURCES;
 
 /// Samples of ours, and of the other one where there is one.
 #[derive(Debug, Serialize)]
@@ -47,8 +48,8 @@ struct OfOne {
     functions: Start,
     /// CPU time of one allocation.
     allocate: f64,
-    /// Wakeups in ten seconds.
-    wakeups: u64,
+    /// Wakeups per second.
+    wakeups: f64,
     /// From the end of an unbind to the list that tells of it; the other one tells nobody.
     changes: Vec<f64>,
     many: Option<Start>,
@@ -69,19 +70,19 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
     let node = Node::at_rest();
     modprobe("igbvf");
     sriov::set_drivers_autoprobe(&node.root, node.igb, false)?;
-    sriov::set_numvfs(&node.root, node.igb, FUNCTIONS)?;
+    sriov::set_numvfs(&node.root, node.igb, FEW)?;
     let functions = sriov::functions(&node.root, node.igb)?;
     for function in &functions {
         pci::bind_unpinned(&node.root, function.address, "igbvf")?;
     }
-    let tree = Tree::new()?;
+    let cards = Cards::new()?;
     runtime.block_on(async {
         let mut samples = Samples { ours: few(&ours, true, &functions).await?, peer: None };
-        samples.ours.many = Some(many(&ours, true, &tree).await.context("ours, many")?);
+        samples.ours.many = Some(many(&ours, true, &cards).await.context("ours, many")?);
         if let Some(peer) = &peer {
             let mut of_peer = few(peer, false, &functions).await.context("the other one")?;
             // not all of them can be had to take a tree for sysfs
-            of_peer.many = match many(peer, false, &tree).await {
+            of_peer.many = match many(peer, false, &cards).await {
                 Ok(start) => Some(start),
                 Err(error) => {
                     eprintln!("the other one, many: {error:#}");
@@ -92,6 +93,39 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
         }
         Ok(samples)
     })
+}
+
+/// Cards of which the interfaces are real, and nothing else.
+struct Cards {
+    tree: Tree,
+    /// The addresses of all functions.
+    functions: Vec<String>,
+}
+
+impl Cards {
+    fn new() -> Result<Self> {
+        let mut cards = Self { tree: Tree::new()?, functions: Vec::new() };
+        for card in 0..CARDS {
+            let interface = interface(card);
+            ip(&format!("link add {interface} type dummy"));
+            // each has two buses: its functions begin with the third routing ID
+            let (_, functions) = cards.tree.card(0x41 + 2 * card, &interface, Some(DRIVER))?;
+            cards.functions.extend(functions);
+        }
+        Ok(cards)
+    }
+}
+
+impl Drop for Cards {
+    fn drop(&mut self) {
+        for card in 0..CARDS {
+            let _ = Command::new("ip").args(["link", "delete", &interface(card)]).status();
+        }
+    }
+}
+
+fn interface(card: usize) -> String {
+    format!("pf{card}")
 }
 
 /// With the functions of the igb card in one resource.
@@ -115,12 +149,11 @@ async fn few(program: &Path, is_ours: bool, functions: &[sriov::Function]) -> Re
     let allocate = cost::micros(process.cpu()?.saturating_sub(before)) / f64::from(ALLOCATIONS);
     let wakeups = process.wakeups()?;
     tokio::time::sleep(REST).await;
-    let wakeups = process.wakeups()?.saturating_sub(wakeups);
+    let wakeups = f64::from(process.wakeups()?.saturating_sub(wakeups)) / REST.as_secs_f64();
     let mut changes = Vec::new();
     if is_ours {
-        let address = functions[0].address;
+        let (root, address) = (Root::new("/"), functions[0].address);
         for _ in 0..CHANGES {
-            let root = ringway_kernel::Root::new("/");
             pci::unbind(&root, address)?;
             let told = Instant::now();
             let sick = |list: &kubelet::List| {
@@ -136,13 +169,13 @@ async fn few(program: &Path, is_ours: bool, functions: &[sriov::Function]) -> Re
 }
 
 /// With 1,024 functions in 32 resources.
-async fn many(program: &Path, is_ours: bool, tree: &Tree) -> Result<Start> {
+async fn many(program: &Path, is_ours: bool, cards: &Cards) -> Result<Start> {
     let home = tempfile::tempdir_in(MEMORY)?;
     let resource = |(n, addresses): (usize, &[String])| json!({"resourceName": format!("many{n}"), "selectors": [{"pciAddresses": addresses}]});
-    let resources: Vec<_> = tree.functions.chunks(EACH).enumerate().map(resource).collect();
+    let resources: Vec<_> = cards.functions.chunks(EACH).enumerate().map(resource).collect();
     let config = json!({"resourceList": resources});
     let mut kubelet = Kubelet::start(home.path())?;
-    let process = start(program, is_ours, home.path(), &config, Some(&tree.sys()))?;
+    let process = start(program, is_ours, home.path(), &config, Some(&cards.tree.path("sys")))?;
     let all = |lists: &BTreeMap<String, kubelet::List>| {
         lists.len() == RESOURCES && lists.values().all(|list| list.len() == EACH)
     };

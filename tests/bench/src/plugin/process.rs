@@ -67,12 +67,12 @@ impl Process {
     }
 
     /// How often its threads have begun to run after a sleep.
-    pub(super) fn wakeups(&self) -> Result<u64> {
+    pub(super) fn wakeups(&self) -> Result<u32> {
         let mut all = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let status = fs::read_to_string(task?.path().join("status"))?;
             let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
-            all += line.context("no switches")?.trim().parse::<u64>()?;
+            all += line.context("no switches")?.trim().parse::<u32>()?;
         }
         Ok(all)
     }
