@@ -24,6 +24,7 @@ use crate::{
 
 mod address;
 pub mod shape;
+mod unique;
 
 /// The kernel moves what a dead namespace held from a work queue (`cleanup_net`,
 /// net/core/net_namespace.c), which takes tens of milliseconds, and seconds on a busy node.

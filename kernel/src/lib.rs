@@ -11,6 +11,7 @@
 //! - A call that can sleep in the kernel for ever says so in its documentation. Such calls go
 //!   through [`stuck::run`], which gives them a thread, a deadline and a marker.
 
+pub mod arp;
 pub mod chardev;
 pub mod devlink;
 pub mod error;

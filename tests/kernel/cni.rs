@@ -398,8 +398,8 @@ fn check_sees_the_interface_of_another_device_by_its_permanent_address() {
     assert_eq!(stand.records(), 0);
 }
 
-/// Whoever had an address before, neighbours send to the pod that has it now: the kernel tells them
-/// when the interface is set up.
+/// Whoever had an address before, neighbours send to the pod that has it now: they are told when it
+/// gets it, though the carrier of a function comes later than it is set up.
 #[test]
 fn neighbours_are_told_who_has_an_address() {
     let node = Node::at_rest();
@@ -427,20 +427,26 @@ fn neighbours_are_told_who_has_an_address() {
 }
 
 #[test]
-fn an_ipv6_address_is_usable_at_once_or_another_host_has_it() {
+fn an_address_is_usable_at_once_or_another_host_has_it() {
     let node = Node::at_rest();
     let stand = Stand::new(&node, Plugin::Installed);
     let before = stand.netdevs(&node);
     let [a, b] = [Pod::new("rw-a"), Pod::new("rw-b")];
-    let conf = json!({"ipam": addressed("fd88::1/64")});
-    stand.add(&a, 0, &conf);
-    assert_eq!(a.exec("ip -6 -o addr show dev net1 scope global tentative"), "");
-    let error = stand.add_fails(&b, 1, &conf);
-    assert_eq!(error["code"], 11, "{error}");
-    assert!(error["msg"].as_str().unwrap().contains("address fd88::1/64"), "{error}");
-    assert!(b.links().iter().all(|link| link.loopback), "{:?}", b.links());
-    assert_eq!((stand.records(), stand.netdev(&node, 1)), (1, Some(before[1].clone())));
-    stand.del(&a, 0, &conf);
+    for address in ["fd88::1/64", "10.88.7.1/24"] {
+        let conf = json!({"ipam": addressed(address)});
+        stand.add(&a, 0, &conf);
+        assert_eq!(a.exec("ip -6 -o addr show dev net1 scope global tentative"), "");
+        let error = stand.add_fails(&b, 1, &conf);
+        assert_eq!(error["code"], 11, "{error}");
+        let told = format!("address {}", address.split('/').next().unwrap());
+        assert!(error["msg"].as_str().unwrap().contains(&told), "{error}");
+        assert!(b.links().iter().all(|link| link.loopback), "{:?}", b.links());
+        assert_eq!((stand.records(), stand.netdev(&node, 1)), (1, Some(before[1].clone())));
+        stand.del(&a, 0, &conf);
+        // It was its neighbour that was in the way.
+        stand.add(&b, 1, &conf);
+        stand.del(&b, 1, &conf);
+    }
 }
 
 #[test]

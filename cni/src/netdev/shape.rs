@@ -1,28 +1,18 @@
 //! Making a netdev in a pod what the network asks for. All of it runs in the pod's namespace.
 
-use std::{
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use ringway_kernel::{
-    IpPrefix, Mac,
+    Mac,
     error::errno,
-    link::{Address, Link, Links, Route},
+    link::{Link, Links, Route},
 };
 
-use super::address;
+use super::{address, unique};
 use crate::{
     error::{Code, Error, Result},
     result::Addressing,
 };
-
-/// A second and a random part of one by default (`router_solicitation_delay`, `dad_transmits`), and
-/// more on a busy node.
-const SETTLES_WITHIN: Duration = Duration::from_secs(10);
-/// Drivers that look at their link from time to time take up to two seconds (igbvf's watchdog).
-const CARRIER_WITHIN: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a network asks of a netdev.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +60,7 @@ pub fn shape(links: &mut Links, link: Link, wanted: Wanted) -> Result<Link> {
 /// Gives the link its addresses and routes, sets it up, and waits until it may use them.
 pub fn configure(links: &mut Links, link: &Link, addressing: &Addressing) -> Result<()> {
     let (v6, v4): (Vec<_>, Vec<_>) =
-        addressing.ips.iter().partition(|ip| ip.address.address().is_ipv6());
+        addressing.ips.iter().map(|ip| ip.address).partition(|prefix| prefix.address().is_ipv6());
     if !v6.is_empty() {
         // Some runtimes turn IPv6 off for interfaces to come; an address would then be refused
         // (EACCES).
@@ -79,18 +69,17 @@ pub fn configure(links: &mut Links, link: &Link, addressing: &Addressing) -> Res
         // net/ipv6/addrconf.c).
         set("ipv6", &link.name, "ndisc_notify", "1")?;
     }
-    // Announces what addresses the link has at the moment it goes up (inetdev_event,
-    // net/ipv4/devinet.c), so that neighbours forget who had them before.
+    // Announces what addresses the link has when it goes up again, or gets another MAC
+    // (inetdev_event, net/ipv4/devinet.c).
     if !v4.is_empty() {
         set("ipv4", &link.name, "arp_notify", "1")?;
     }
-    for ip in v4 {
-        links.add_address(link.index, ip.address)?;
-    }
     links.set_up(link.index)?;
-    for ip in &v6 {
-        links.add_address(link.index, ip.address)?;
+    // In this order: IPv6's detection, which the kernel does, goes on during ours.
+    for prefix in &v6 {
+        links.add_address(link.index, *prefix)?;
     }
+    unique::take(links, link, &v4)?;
     for route in &addressing.routes {
         let gateway = addressing.next_hop(route);
         let destination = route.dst;
@@ -110,56 +99,7 @@ pub fn configure(links: &mut Links, link: &Link, addressing: &Addressing) -> Res
             added => added?,
         }
     }
-    if v6.is_empty() { Ok(()) } else { settle(links, link.index) }
-}
-
-/// Waits until IPv6's detection of duplicates has ended (RFC 4862 section 5.4): before that nothing
-/// can be sent from the address, and a container that binds it would fail (EADDRNOTAVAIL).
-fn settle(links: &mut Links, index: u32) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        match detection(&links.addresses()?, index) {
-            Detection::Unique => return Ok(()),
-            Detection::Duplicate(prefix) => {
-                let text = format!("address {prefix}: another host on the network has it");
-                let advice = "see what else gives addresses there, or exclude this one in `ipam`";
-                return Err(Error::new(Code::TryAgain, text).advise(advice));
-            }
-            // Without a carrier it does not begin, and goes on by itself when there is one.
-            Detection::Runs if !links.get(index)?.carrier && start.elapsed() > CARRIER_WITHIN => {
-                tracing::warn!(
-                    "no carrier: whether the addresses are unique is seen when it comes"
-                );
-                return Ok(());
-            }
-            Detection::Runs if start.elapsed() > SETTLES_WITHIN => {
-                let text =
-                    format!("the kernel still looks for duplicates after {SETTLES_WITHIN:?}");
-                return Err(Error::new(Code::TryAgain, text));
-            }
-            Detection::Runs => thread::sleep(LOOK_AGAIN),
-        }
-    }
-}
-
-/// How far the kernel is with looking for other hosts that have a link's addresses.
-#[derive(Debug, PartialEq, Eq)]
-enum Detection {
-    Unique,
-    Runs,
-    Duplicate(IpPrefix),
-}
-
-fn detection(addresses: &[Address], index: u32) -> Detection {
-    let mut own = addresses.iter().filter(|address| address.index == index);
-    if let Some(address) = own.clone().find(|address| address.duplicate) {
-        return Detection::Duplicate(address.prefix);
-    }
-    // Its own link-local address may still be looked at; nobody asked for that one.
-    match own.any(|address| address.tentative && !address.prefix.is_link_local()) {
-        true => Detection::Runs,
-        false => Detection::Unique,
-    }
+    if v6.is_empty() { Ok(()) } else { unique::settle(links, link.index) }
 }
 
 /// `/proc/sys/net` is that of the namespace of the thread that reads it. What is set goes with the
@@ -181,29 +121,4 @@ fn because(what: &str, asked: &str, has: &str) -> impl FnOnce(ringway_kernel::Er
 pub fn cannot(what: &str, asked: &str, has: &str, why: &str) -> Error {
     let text = format!("{what} {asked} was asked for, the interface has {has}: {why}");
     Error::new(Code::Config, text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_unique_once_the_kernel_has_looked() {
-        let address = |index, prefix: &str, tentative, duplicate| Address {
-            index,
-            prefix: prefix.parse().unwrap(),
-            tentative,
-            duplicate,
-        };
-        let check = |addresses: &[Address], expected| {
-            assert_eq!(detection(addresses, 4), expected, "{addresses:?}");
-        };
-        let own = || address(4, "fd00::2/64", false, false);
-        check(&[own(), address(4, "10.0.0.2/24", false, false)], Detection::Unique);
-        check(&[own(), address(4, "fd00::3/64", true, false)], Detection::Runs);
-        check(&[own(), address(4, "fe80::3/64", true, false)], Detection::Unique);
-        check(&[own(), address(5, "fd00::3/64", true, false)], Detection::Unique);
-        let other = "fd00::3/64".parse().unwrap();
-        check(&[own(), address(4, "fd00::3/64", true, true)], Detection::Duplicate(other));
-    }
 }
