@@ -51,14 +51,37 @@ pub fn exists(root: &Root, address: Address) -> bool {
     dir(root, address).exists()
 }
 
-/// Vendor, device and class.
+/// Vendor, device and class, by the function's alias for modules (modalias_show,
+/// drivers/pci/pci-sysfs.c): one file instead of three, which counts with hundreds of functions.
 pub fn ids(root: &Root, address: Address) -> Result<Ids> {
-    let dir = dir(root, address);
-    Ok(Ids {
-        vendor: sysfs::read_number(&dir.join("vendor"))?,
-        device: sysfs::read_number(&dir.join("device"))?,
-        class: sysfs::read_number(&dir.join("class"))?,
+    let path = dir(root, address).join("modalias");
+    let text = sysfs::read(&path)?;
+    parse_modalias(&text).ok_or_else(|| {
+        Error::parse(path.display().to_string(), &text, "pci:v...d...sv...sd...bc...sc...i...")
     })
+}
+
+/// Hexadecimal digits of fixed length behind letters: `pci:v00001AF4d00001041sv...sd...bc02sc00i00`.
+fn parse_modalias(text: &str) -> Option<Ids> {
+    let (vendor, rest) = hex(text.strip_prefix("pci:v")?, 8)?;
+    let (device, rest) = hex(rest.strip_prefix('d')?, 8)?;
+    let (_, rest) = hex(rest.strip_prefix("sv")?, 8)?;
+    let (_, rest) = hex(rest.strip_prefix("sd")?, 8)?;
+    let (base, rest) = hex(rest.strip_prefix("bc")?, 2)?;
+    let (sub, rest) = hex(rest.strip_prefix("sc")?, 2)?;
+    let (interface, rest) = hex(rest.strip_prefix('i')?, 2)?;
+    let class = base << 16 | sub << 8 | interface;
+    let ids = Ids { vendor: vendor.try_into().ok()?, device: device.try_into().ok()?, class };
+    rest.is_empty().then_some(ids)
+}
+
+fn hex(text: &str, digits: usize) -> Option<(u32, &str)> {
+    let (number, rest) = text.split_at_checked(digits)?;
+    // The parser would take a sign.
+    if !number.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some((u32::from_str_radix(number, 16).ok()?, rest))
 }
 
 /// The NUMA node; `None` where the firmware names none (the file then holds -1).

@@ -15,7 +15,27 @@ const LONGEST_ATTRIBUTE: u64 = 64 << 10;
 
 /// The text of an attribute without the trailing newline.
 pub fn read(path: &Path) -> Result<String> {
-    read_bounded(path, LONGEST_ATTRIBUTE).map(|text| text.trim_end().to_owned())
+    let failed = |source| Error::io("read", path, source);
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut text, mut page) = (Vec::new(), [0; 4096]);
+    loop {
+        match file.read(&mut page) {
+            Ok(length) => {
+                text.extend(&page[..length]);
+                // An attribute comes whole (fs/kernfs/file.c): what is short is the end, and needs
+                // no other call to say so.
+                if length < page.len() {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+        if text.len() as u64 > LONGEST_ATTRIBUTE {
+            break;
+        }
+    }
+    whole(path, &text, LONGEST_ATTRIBUTE).map(|text| text.trim_end().to_owned())
 }
 
 /// As [`read`], with `None` where there is no such attribute.
@@ -151,7 +171,11 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<String> {
     File::open(path)
         .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
         .map_err(|source| Error::io("read", path, source))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    whole(path, &bytes, limit)
+}
+
+fn whole(path: &Path, bytes: &[u8], limit: u64) -> Result<String> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
     if bytes.len() as u64 > limit {
         return Err(Error::parse(path.display().to_string(), &text, "a shorter file"));
     }

@@ -143,9 +143,17 @@ impl Tree {
         let attribute = |name: &str, value: &str| {
             self.write(&format!("{dir}/{name}"), &format!("{value}\n"));
         };
-        attribute("vendor", line.get("vendor").unwrap_or("0x1af4"));
-        attribute("device", line.get("device").unwrap_or("0x1041"));
-        attribute("class", line.get("class").unwrap_or("0x020000"));
+        let digits = |name, default| {
+            let text: &str = line.get(name).unwrap_or(default);
+            text.strip_prefix("0x").expect("a number with 0x").to_uppercase()
+        };
+        let (vendor, device) = (digits("vendor", "0x1af4"), digits("device", "0x1041"));
+        let class = digits("class", "0x020000");
+        let (base, sub, interface) = (&class[..2], &class[2..4], &class[4..]);
+        let alias = format!(
+            "pci:v0000{vendor}d0000{device}sv00001AF4sd00001100bc{base}sc{sub}i{interface}"
+        );
+        attribute("modalias", &alias);
         attribute("numa_node", line.get("numa").unwrap_or("-1"));
         attribute("driver_override", "(null)");
         self.link(&format!("sys/bus/pci/devices/{id}"), &dir);

@@ -77,21 +77,26 @@ fn function(
     let handle = Handle::pci(address);
     let management_device =
         netlink.management_devices.iter().find(|device| device.handle == handle).cloned();
-    // With vDPA devices a virtio device below the function is theirs.
-    let virtio_driver = match vdpa.is_empty() {
-        true => pci::virtio_driver(root, address)?,
-        false => None,
+    let driver = pci::driver(root, address)?;
+    // With another driver a virtio device below the function is a vDPA device's.
+    let virtio_driver = match driver.as_deref() {
+        Some("virtio-pci") => pci::virtio_driver(root, address)?,
+        _ => None,
+    };
+    let vfio = match driver.as_deref() {
+        Some(vfio::DRIVER) => vfio::of(root, address)?,
+        _ => None,
     };
     Ok(VirtualFunction {
         index: vf.index,
         address,
         ids: pci::ids(root, address)?,
-        driver: pci::driver(root, address)?,
+        driver,
         iommu_group: pci::iommu_group(root, address)?,
         iommu_sharers: pci::iommu_sharers(root, address)?,
         settings: None,
         virtio_driver,
-        vfio: vfio::of(root, address)?,
+        vfio,
         netdevs,
         management_device,
         vdpa,

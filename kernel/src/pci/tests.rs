@@ -31,6 +31,25 @@ fn reads_what_a_function_is() {
 }
 
 #[test]
+fn an_alias_is_read_whole_or_not_at_all() {
+    // As Linux 6.12 has it for an emulated 82576.
+    let igb = "pci:v00008086d000010C9sv00008086sd0000A03Cbc02sc00i00";
+    let ids = Ids { vendor: 0x8086, device: 0x10c9, class: 0x02_0000 };
+    assert_eq!(parse_modalias(igb), Some(ids));
+    for length in 0..igb.len() {
+        assert_eq!(parse_modalias(&igb[..length]), None, "{length} bytes");
+    }
+    for wrong in [
+        "pci:v0001808Ad000010C9sv00008086sd0000A03Cbc02sc00i00",
+        "pci:v00008086d000010C9sv00008086sd0000A03Cbc02sc00i0000",
+        "pci:v00008086d000010C9sv00008086sd0000A03Cbc02sc00i+1",
+        "usb:v1D6Bp0002d0612dc09dsc00dp00ic09isc00ip00in00",
+    ] {
+        assert_eq!(parse_modalias(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
 fn missing_function_is_missing() {
     let tree = Tree::new(CARD);
     let gone = address("0000:09:00.0");
