@@ -20,7 +20,7 @@ mod compare;
 #[cfg(test)]
 mod tests;
 
-pub use compare::check;
+pub use compare::{Told, check};
 
 /// The result of all plugins before us; in a CHECK, of the whole chain.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -11,7 +11,7 @@ use ringway_kernel::{
 use crate::{
     add::Call,
     attachment::Attachment,
-    chain,
+    chain::{self, Told},
     error::{Code, Error, Result},
     expected, netdev,
     place::Place,
@@ -29,7 +29,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     let Some(success) = &record.result else {
         return Err(differs("record", "no result", "one"));
     };
-    chain::check(call.conf, success)?;
+    let told = chain::check(call.conf, success)?;
     if !record.of_this_boot(&world.root)? {
         return Err(differs("attachment", "one of an earlier boot", "one of this boot"));
     }
@@ -40,7 +40,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     }
     expected::check(world, &call.conf.vdpa, &record)?;
     if record.attachment.moves_interface() {
-        check_netdev(world, &record, success)?;
+        check_netdev(world, &record, success, &told)?;
     }
     match (record.attachment, &record.place) {
         (Attachment::VhostVdpa, Place::Vdpa(vdpa)) => check_vhost(world, &record, vdpa, success)?,
@@ -98,7 +98,7 @@ pub(crate) fn same<T: PartialEq + Display>(
     }
 }
 
-fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()> {
+fn check_netdev(world: &World, record: &Record, success: &Success, told: &Told) -> Result<()> {
     let netns = record.netns.find()?;
     let path = record.netns.path.display().to_string();
     let netns = netns.ok_or_else(|| differs("namespace", "none or another", &path))?;
@@ -117,14 +117,15 @@ fn check_netdev(world: &World, record: &Record, success: &Success) -> Result<()>
         let destinations: Vec<_> = routes.iter().map(|route| route.dst).collect();
         Ok::<_, ringway_kernel::Error>((addresses, links.next_hops(&destinations)?))
     })?;
-    compare(&link, &addresses, success)?;
+    compare(&link, &addresses, success, told)?;
     routes
         .iter()
         .zip(found)
         .try_for_each(|(route, hops)| compare_route(link.index, &hops, route, success))
 }
 
-/// The ways to a destination against the route to it that ADD answered. Where the pod had a route
+/// The ways to a destination against the route to it that ADD answered, in whatever table: sbr, behind
+/// us, moves them to another. Where the pod had a route
 /// to the same place already, ADD left that one (`netdev::shape::configure`), and so it stays right.
 fn compare_route(index: u32, hops: &[NextHop], route: &Route, success: &Success) -> Result<()> {
     let what = format!("route to {} of interface {}", route.dst, success.interface.name);
@@ -143,28 +144,14 @@ fn compare_route(index: u32, hops: &[NextHop], route: &Route, success: &Success)
     }
 }
 
-/// A link with its addresses against what ADD answered.
-fn compare(link: &Link, addresses: &[Address], success: &Success) -> Result<()> {
+/// A link with its addresses against what ADD answered, and what the plugins behind us made of it.
+fn compare(link: &Link, addresses: &[Address], success: &Success, told: &Told) -> Result<()> {
     let wanted = &success.interface;
-    let show = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let pairs = [
-        ("name", link.name.clone(), wanted.name.clone()),
-        (
-            "MAC",
-            show(link.mac.map(|mac| mac.to_string())),
-            show(wanted.mac.map(|mac| mac.to_string())),
-        ),
-        ("MTU", link.mtu.to_string(), show(wanted.mtu.map(|mtu| mtu.to_string()))),
-    ];
-    for (what, found, expected) in pairs {
-        if found != expected {
-            return Err(differs(
-                &format!("{what} of interface {}", wanted.name),
-                &found,
-                &expected,
-            ));
-        }
-    }
+    let of = format!("interface {}", wanted.name);
+    same("name", &of, Some(&link.name), Some(&wanted.name))?;
+    let mac = told.mac.as_ref().map(|mac| mac.to_ascii_lowercase());
+    same("MAC", &of, link.mac.map(|mac| mac.to_string()), mac)?;
+    same("MTU", &of, Some(link.mtu), told.mtu)?;
     let has = |prefix| addresses.iter().any(|a| a.index == link.index && a.prefix == prefix);
     match success.addressing.ips.iter().find(|ip| !has(ip.address)) {
         None => Ok(()),
@@ -233,8 +220,9 @@ mod tests {
         let link = Link { index: 4, name: "net1".into(), mac, mtu: 1500, ..Link::default() };
         let prefix = success.addressing.ips[0].address;
         let address = Address { index: 4, prefix, tentative: false, duplicate: false };
+        let last = Told { mac: mac.map(|mac| mac.to_string().to_uppercase()), mtu: Some(1500) };
         let check = |link: &Link, addresses: &[Address], told: &str| {
-            let text = match compare(link, addresses, &success) {
+            let text = match compare(link, addresses, &success, &last) {
                 Ok(()) => String::new(),
                 Err(error) => error.to_string(),
             };

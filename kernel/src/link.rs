@@ -49,6 +49,10 @@ pub struct Link {
     pub up: bool,
     /// Whether it has a carrier (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// Whether it sends (`IFF_RUNNING`): up to a second after its carrier comes, and all is lost
+    /// before (linkwatch_do_dev, net/core/link_watch.c).
+    #[serde(default)]
+    pub running: bool,
     /// Whether it is the loopback.
     pub loopback: bool,
     /// The bond, bridge, VRF or Open vSwitch datapath that it is a member of.

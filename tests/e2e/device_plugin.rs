@@ -18,8 +18,13 @@ fn it_registers_again_when_kubelet_restarts() {
     pods::runs(&cluster, "before");
     let (interface, plugin) = (pods::interface("before"), instance());
 
+    let kubelet = Kubelet::from_now();
     on_node("systemctl restart kubelet && systemctl is-active kubelet");
-    // only a plugin that has registered with the new kubelet is asked for a device
+    // A pod that comes before the list does is refused for good ("no healthy devices present",
+    // devicesToAllocate, pkg/kubelet/cm/devicemanager/manager.go).
+    cluster.until("kubelet has the list again", SOON, || {
+        (kubelet.said(LISTED, "rings") > 0).then_some(())
+    });
     cluster.apply(&pods::pod("after", "rings", "rings"));
     pods::runs(&cluster, "after");
     assert_eq!(pods::interface("before"), interface, "the first pod's interface has changed");
@@ -93,7 +98,7 @@ fn an_update_of_the_plugin_takes_no_device_away() {
     cluster.apply(&policy("update", 2, json!([pool("updated", "0-1", "virtio-vdpa")])));
     cluster.allocatable("updated", 2);
     let before = instance();
-    let since = on_node("date +%s.%N");
+    let kubelet = Kubelet::from_now();
     let set = format!("-n {SYSTEM} daemonset/ringway-device-plugin");
     kubectl(&format!("rollout restart {set}"));
     cluster.until("the update is through", 3 * SOON, || {
@@ -108,17 +113,12 @@ fn an_update_of_the_plugin_takes_no_device_away() {
         let now = instance();
         (through && now != before && now.split_whitespace().count() == 1).then_some(())
     });
-    let log = format!("journalctl -o cat -u kubelet --since=@{}", since.trim());
-    let said = |what: &str| {
-        let log = on_node(&log);
-        let about = |line: &&str| line.contains(what) && line.contains("ringway.dev/updated");
-        log.lines().filter(about).count()
-    };
     // the new one, and the new one again when the old one has handed over
     cluster.until("kubelet knows the new one alone", SOON, || {
-        (said("Connected to new client") == 2).then_some(())
+        (kubelet.said("Connected to new client", "updated") == 2).then_some(())
     });
-    assert_eq!(said("Endpoint became unhealthy"), 0, "kubelet took the devices away");
+    let taken = kubelet.said("Endpoint became unhealthy", "updated");
+    assert_eq!(taken, 0, "kubelet took the devices away");
     cluster.apply(&pods::network("rings", "updated"));
     cluster.apply(&pods::pod("after", "rings", "updated"));
     pods::runs(&cluster, "after");
@@ -130,15 +130,40 @@ fn a_socket_that_somebody_removed_is_made_anew() {
     cluster.apply(&policy("socket", 2, json!([pool("rings", "0-1", "virtio-vdpa")])));
     cluster.allocatable("rings", 2);
     let plugin = instance();
+    let kubelet = Kubelet::from_now();
     on_node("rm /var/lib/kubelet/device-plugins/ringway-rings-*.sock");
     cluster.until("there is a socket again", SOON, || {
         let found = on_node("ls /var/lib/kubelet/device-plugins");
         found.lines().any(|name| name.starts_with("ringway-rings-")).then_some(())
     });
+    cluster.until("kubelet has the list again", SOON, || {
+        (kubelet.said(LISTED, "rings") > 0).then_some(())
+    });
     cluster.apply(&pods::network("rings", "rings"));
     cluster.apply(&pods::pod("after", "rings", "rings"));
     pods::runs(&cluster, "after");
     assert_eq!(instance(), plugin, "it was restarted");
+}
+
+/// What kubelet says when a plugin's list has come.
+const LISTED: &str = "Processed device updates for resource";
+
+/// What kubelet's log says since a moment.
+struct Kubelet {
+    since: String,
+}
+
+impl Kubelet {
+    fn from_now() -> Self {
+        Self { since: on_node("date +%s.%N").trim().to_owned() }
+    }
+
+    /// How often it said something about a resource.
+    fn said(&self, what: &str, resource: &str) -> usize {
+        let log = on_node(&format!("journalctl -o cat -u kubelet --since=@{}", self.since));
+        let name = format!("\"ringway.dev/{resource}\"");
+        log.lines().filter(|line| line.contains(what) && line.contains(&name)).count()
+    }
 }
 
 /// The plugin's container: another one after a restart.

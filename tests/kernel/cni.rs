@@ -312,7 +312,7 @@ fn check_sees_what_changed() {
     let node = Node::at_rest();
     let stand = Stand::new(&node, Plugin::Installed);
     let pod = Pod::new("rw-a");
-    let conf = json!({"ipam": addressed(STATIC_A)});
+    let conf = json!({"ipam": addressed(STATIC_A), "mtu": 1500});
     let error = stand.check(&pod, 0, &conf).unwrap_err();
     assert_eq!(error["code"], 100, "{error}");
     stand.add(&pod, 0, &conf);

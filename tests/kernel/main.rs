@@ -12,6 +12,7 @@ mod clock;
 mod cni;
 mod cni_attacks;
 mod cni_functions;
+mod conformance;
 mod constants;
 mod defaults;
 mod eswitch;

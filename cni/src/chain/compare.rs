@@ -1,24 +1,33 @@
 //! CHECK of what the chain says in the end against what our ADD answered.
 
-use super::{Interface, Ip, Previous};
+use super::{Ip, Previous};
 use crate::{
-    check::{differs, same},
+    check::differs,
     error::{Code, Error, Result},
     netconf::NetConf,
     result::Success,
-    version::Version,
 };
 
+/// What our interface has when the whole chain is done: plugins behind us may change what we made
+/// (section "CHECK"), and tuning does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its MAC, as somebody wrote it.
+    pub mac: Option<String>,
+    /// Its MTU; `None` where that is nobody's concern. Before version 1.1.0 a result has none, and
+    /// tuning never tells: so ours counts where the network asks us for one.
+    pub mtu: Option<u32>,
+}
+
 /// Whether our interface and addresses are in the result of the whole chain, which a runtime must
-/// give (section "CHECK"); the first difference is the error.
-pub fn check(conf: &NetConf, own: &Success) -> Result<()> {
+/// give (section "CHECK"), and what that says of the interface; the first difference is the error.
+pub fn check(conf: &NetConf, own: &Success) -> Result<Told> {
     let Some(all) = Previous::of(conf)? else {
         let text =
             "network configuration: field prevResult is missing: CHECK wants what ADD answered";
         return Err(Error::new(Code::Config, text));
     };
     let index = ours(&all, own)?;
-    compare_interface(&all.interfaces[index], own, conf.version)?;
     own.addressing.ips.iter().try_for_each(|ip| {
         let is_it = |other: &&Ip| other.address == ip.address;
         let what = format!("address {} in prevResult", ip.address);
@@ -31,6 +40,12 @@ pub fn check(conf: &NetConf, own: &Success) -> Result<()> {
             }
             Some(_) => Ok(()),
         }
+    })?;
+    let last = &all.interfaces[index];
+    let by_others = last.mtu.filter(|mtu| Some(*mtu) != own.interface.mtu);
+    Ok(Told {
+        mac: last.mac.clone().or_else(|| own.interface.mac.map(|mac| mac.to_string())),
+        mtu: by_others.or(conf.mtu.and(own.interface.mtu)),
     })
 }
 
@@ -51,19 +66,4 @@ fn ours(all: &Previous, own: &Success) -> Result<usize> {
             &format!("one in {sandbox}"),
         ),
     })
-}
-
-fn compare_interface(found: &Interface, own: &Success, version: Version) -> Result<()> {
-    let name = &own.interface.name;
-    if let Some(mac) = own.interface.mac.map(|mac| mac.to_string()) {
-        let told = found.mac.as_deref().unwrap_or("none");
-        if !told.eq_ignore_ascii_case(&mac) {
-            return Err(differs(&format!("MAC of interface {name} in prevResult"), told, &mac));
-        }
-    }
-    // older versions have none
-    if version < Version::V1_1_0 {
-        return Ok(());
-    }
-    same("MTU", &format!("interface {name} in prevResult"), found.mtu, own.interface.mtu)
 }

@@ -21,11 +21,12 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 /// Twice the time after which drivers look at their link again (igbvf's watchdog).
 const CARRIER_WITHIN: Duration = Duration::from_secs(4);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// RFC 5227 section 1.1 (`PROBE_NUM`).
+/// RFC 5227 section 1.1 (`PROBE_NUM`, `ANNOUNCE_NUM`): any of them may be lost.
 const PROBES: u32 = 3;
+const ANNOUNCEMENTS: u32 = 2;
 /// The specification's one to two seconds are for networks of 2008; NetworkManager waits 200 ms in
 /// all (`ipv4.dad-timeout`).
-const PROBE_EVERY: Duration = Duration::from_millis(100);
+const EVERY: Duration = Duration::from_millis(100);
 
 /// Gives a link that is set up its IPv4 addresses, once nobody else says to have them, and tells
 /// the network. Without a carrier there is nobody to ask.
@@ -45,7 +46,12 @@ pub(super) fn take(links: &mut Links, link: &Link, prefixes: &[IpPrefix]) -> Res
         links.add_address(link.index, *prefix)?;
     }
     if let Some((arp, _)) = &network {
-        addresses.iter().try_for_each(|address| arp.announce(*address))?;
+        for round in 0..ANNOUNCEMENTS {
+            if round > 0 {
+                thread::sleep(EVERY);
+            }
+            addresses.iter().try_for_each(|address| arp.announce(*address))?;
+        }
     }
     Ok(())
 }
@@ -60,7 +66,7 @@ fn v4(prefix: IpPrefix) -> Option<Ipv4Addr> {
 fn look(arp: &Arp, own: Mac, addresses: &[Ipv4Addr]) -> Result<()> {
     for _ in 0..PROBES {
         addresses.iter().try_for_each(|address| arp.probe(*address))?;
-        let deadline = Instant::now() + PROBE_EVERY;
+        let deadline = Instant::now() + EVERY;
         while let Some(packet) = arp.receive(deadline)? {
             for address in addresses {
                 if let Some(other) = packet.claims(*address, own) {
@@ -79,7 +85,8 @@ fn taken(by: &str) -> Error {
 
 fn has_carrier(links: &mut Links, index: u32) -> Result<bool> {
     let start = Instant::now();
-    while !links.get(index)?.carrier {
+    let sends = |link: Link| link.carrier && link.running;
+    while !sends(links.get(index)?) {
         if start.elapsed() > CARRIER_WITHIN {
             tracing::warn!("no carrier: nobody can be asked who has the addresses");
             return Ok(false);

@@ -69,7 +69,7 @@ pub(super) struct Listed {
 }
 
 impl Links {
-    /// The next hops of all routes to exactly these prefixes in the main table, for each prefix. Host
+    /// The next hops of all routes to exactly these prefixes, in whatever table, for each prefix. Host
     /// bits must be zero.
     pub fn next_hops(&mut self, destinations: &[IpPrefix]) -> Result<Vec<Vec<NextHop>>> {
         let mut listed = Vec::new();
@@ -150,10 +150,9 @@ fn family(destination: IpPrefix) -> AddressFamily {
     }
 }
 
-/// The next hops of the main table's routes to a prefix.
+/// The next hops of the routes to a prefix.
 pub(super) fn hops_to(listed: &[Listed], destination: IpPrefix) -> Vec<NextHop> {
-    let main = u32::from(RouteHeader::RT_TABLE_MAIN);
-    let is_one = |route: &&Listed| route.table == main && route.destination == destination;
+    let is_one = |route: &&Listed| route.destination == destination;
     listed.iter().filter(is_one).flat_map(|route| route.hops.iter().copied()).collect()
 }
 

@@ -83,6 +83,7 @@ fn link_answer() {
         mtu: 1500,
         up: true,
         carrier: true,
+        running: true,
         loopback: false,
         controller: Some(2),
         lower: Some(3),
@@ -231,10 +232,11 @@ fn next_hops() {
         8, 0, 0, 0, 8, 0, 0, 0,
     ];
     check(unicast(16), &[destination, multipath], "10.1.0.0/16", &[(7, "10.0.0.1"), (8, "")]);
-    // Another length, another destination, another table, another kind.
+    // Moved to another table (sbr).
+    check([2, 16, 0, 0, 100, 3, 0, 1, 0, 0, 0, 0], &[destination, oif], "10.1.0.0/16", &[(7, "")]);
+    // Another length, another destination, another kind.
     check(unicast(24), &[destination, oif], "10.1.0.0/16", &[]);
     check(unicast(16), &[destination, oif], "10.2.0.0/16", &[]);
-    check([2, 16, 0, 0, 255, 3, 0, 1, 0, 0, 0, 0], &[destination, oif], "10.1.0.0/16", &[]);
     check([2, 16, 0, 0, 254, 3, 0, 7, 0, 0, 0, 0], &[destination, oif], "10.1.0.0/16", &[]);
 }
 

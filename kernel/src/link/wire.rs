@@ -21,9 +21,10 @@ pub(super) type Request = (u16, Vec<u8>);
 
 /// Length of `struct ifinfomsg`.
 pub(super) const HEADER: usize = 16;
-/// `IFF_UP`, `IFF_LOOPBACK` and `IFF_LOWER_UP` (include/uapi/linux/if.h).
+/// `IFF_UP`, `IFF_LOOPBACK`, `IFF_RUNNING` and `IFF_LOWER_UP` (include/uapi/linux/if.h).
 const UP: u32 = 1;
 const LOOPBACK: u32 = 1 << 3;
+const RUNNING: u32 = 1 << 6;
 const LOWER_UP: u32 = 1 << 16;
 
 /// `IFLA_*` (include/uapi/linux/if_link.h).
@@ -133,6 +134,7 @@ pub(super) fn parse_link(body: &[u8]) -> Result<Link> {
         index: u32::from_ne_bytes([i0, i1, i2, i3]),
         up: flags & UP != 0,
         carrier: flags & LOWER_UP != 0,
+        running: flags & RUNNING != 0,
         loopback: flags & LOOPBACK != 0,
         ..Link::default()
     };

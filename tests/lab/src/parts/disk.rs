@@ -59,7 +59,7 @@ pub(super) fn disk(
 }
 
 /// Which programs go onto the node, and where.
-fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 5] {
+fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 6] {
     [
         (&programs.kubernetes, &["kubelet", "kube-proxy"], "opt/bin"),
         (&programs.containerd, &["containerd", "containerd-shim-runc-v2", "ctr"], "opt/bin"),
@@ -67,9 +67,21 @@ fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static 
         (&programs.promlint, &["promlint"], "opt/bin"),
         (
             &programs.cni,
-            &["bridge", "host-device", "host-local", "loopback", "portmap", "static", "tuning"],
+            &[
+                "bandwidth",
+                "bridge",
+                "dhcp",
+                "host-device",
+                "host-local",
+                "loopback",
+                "portmap",
+                "sbr",
+                "static",
+                "tuning",
+            ],
             "opt/cni/bin",
         ),
+        (&programs.cni, &["cnitool"], "opt/bin"),
     ]
 }
 

@@ -58,10 +58,14 @@ const MODULES: [Module; 6] = [
             "github.com/containernetworking/plugins/plugins/main/bridge",
             "github.com/containernetworking/plugins/plugins/main/host-device",
             "github.com/containernetworking/plugins/plugins/main/loopback",
+            "github.com/containernetworking/cni/cnitool",
+            "github.com/containernetworking/plugins/plugins/ipam/dhcp",
             "github.com/containernetworking/plugins/plugins/ipam/host-local",
             "github.com/containernetworking/plugins/plugins/ipam/static",
-            "github.com/containernetworking/plugins/plugins/meta/tuning",
+            "github.com/containernetworking/plugins/plugins/meta/bandwidth",
             "github.com/containernetworking/plugins/plugins/meta/portmap",
+            "github.com/containernetworking/plugins/plugins/meta/sbr",
+            "github.com/containernetworking/plugins/plugins/meta/tuning",
         ],
         ldflags: "-X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v1.9.1",
         tags: "",
@@ -94,7 +98,7 @@ pub(crate) struct Programs {
     pub(crate) kubernetes: Part,
     /// containerd, its shim, and ctr.
     pub(crate) containerd: Part,
-    /// The CNI project's plugins.
+    /// The CNI project's plugins, and its runtime for a shell.
     pub(crate) cni: Part,
     /// The thin Multus.
     pub(crate) multus: Part,
