@@ -5,7 +5,7 @@ mod cni; // what ADD and DEL cost
 mod cost; // the CPU time of a process
 mod node; // what carving a card and changing a function take
 mod observe; // what the agent's look at 256 functions and its plan for them cost
-mod plugin; // what the device plugin costs
+mod plugin; // what the device plugin costs, and what it answers beside another one
 mod tree; // cards like sysfs's
 
 use std::path::PathBuf;
@@ -22,10 +22,11 @@ fn main() -> Result<()> {
         ["node"] => serde_json::to_string(&node::measure()?)?,
         ["observe"] => serde_json::to_string(&observe::measure()?)?,
         ["plugin"] => serde_json::to_string(&plugin::measure(None)?)?,
+        ["answers", peer] => serde_json::to_string(&plugin::compare(peer)?)?,
         ["plugin", peer] => serde_json::to_string(&plugin::measure(Some(peer))?)?,
         _ => bail!(
-            "usage: ringway-bench cni|node|observe|plugin [PEER] (in the lab's node, by \
-             `cargo lab bench`)"
+            "usage: ringway-bench cni|node|observe|plugin [PEER]|answers PEER (in the lab's node, by \
+             `cargo lab bench` and `cargo lab compare`)"
         ),
     };
     println!("{samples}");

@@ -4,6 +4,7 @@
 //! First with the functions of the node's igb card, then with 1,024 in 32 resources: no emulated card
 //! has as many, so that those are a tree like sysfs's in the program's own `/sys`.
 
+mod answers;
 mod kubelet;
 mod process;
 
@@ -19,6 +20,7 @@ use ringway_kernel_tests::node::{Node, ip, modprobe};
 use serde::Serialize;
 use serde_json::json;
 
+pub(crate) use self::answers::compare;
 use self::kubelet::Kubelet;
 use self::process::Process;
 use crate::cost;
@@ -135,7 +137,7 @@ async fn few(program: &Path, is_ours: bool, functions: &[sriov::Function]) -> Re
         {"resourceName": "functions", "selectors": [{"vendors": ["8086"], "drivers": ["igbvf"]}]},
     ]});
     let mut kubelet = Kubelet::start(home.path())?;
-    let process = start(program, is_ours, home.path(), &config, None)?;
+    let process = start(program, (is_ours, false), home.path(), &config, None)?;
     let all = |lists: &BTreeMap<String, kubelet::List>| {
         lists.values().map(|list| list.len()).sum::<usize>() == functions.len()
     };
@@ -175,7 +177,8 @@ async fn many(program: &Path, is_ours: bool, cards: &Cards) -> Result<Start> {
     let resources: Vec<_> = cards.functions.chunks(EACH).enumerate().map(resource).collect();
     let config = json!({"resourceList": resources});
     let mut kubelet = Kubelet::start(home.path())?;
-    let process = start(program, is_ours, home.path(), &config, Some(&cards.tree.path("sys")))?;
+    let sys = cards.tree.path("sys");
+    let process = start(program, (is_ours, false), home.path(), &config, Some(&sys))?;
     let all = |lists: &BTreeMap<String, kubelet::List>| {
         lists.len() == RESOURCES && lists.values().all(|list| list.len() == EACH)
     };
@@ -184,7 +187,7 @@ async fn many(program: &Path, is_ours: bool, cards: &Cards) -> Result<Start> {
 
 fn start(
     program: &Path,
-    is_ours: bool,
+    (is_ours, cdi): (bool, bool),
     home: &Path,
     config: &serde_json::Value,
     sys: Option<&Path>,
@@ -192,12 +195,12 @@ fn start(
     // it ends without names for vendors; that it gets few costs it the less
     fs::write(
         home.join("pci.ids"),
-        "15b3  Mellanox\n\t101d  MT2892\n8086  Intel\n\t10ca  82576\n",
+        "15b3  Mellanox\n\t101d  MT2892\n1af4  Red Hat\n\t1041  Virtio\n8086  Intel\n\t10ca  82576\n",
     )?;
     let file = home.join("config.json");
     fs::write(&file, config.to_string())?;
     let path = |name: &str| home.join(name).display().to_string();
-    let args = match is_ours {
+    let mut args = match is_ours {
         true => vec![
             "--sriovdp-config".to_owned(),
             file.display().to_string(),
@@ -210,6 +213,9 @@ fn start(
         ],
         false => vec!["--config-file".to_owned(), file.display().to_string()],
     };
+    if cdi {
+        args.push("--use-cdi".to_owned());
+    }
     Process::start(program, &args, home, sys)
 }
 

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use crate::accel::Accel;
 use crate::bench;
 use crate::cluster;
+use crate::compare;
 use crate::demo;
 use crate::lab::{self, Lab, Wish};
 use crate::monitor;
@@ -121,6 +122,12 @@ enum Verb {
     /// Examples: cargo lab bench cni | cargo lab bench image.size --format json
     #[command(verbatim_doc_comment)]
     Bench(bench::Options),
+    /// Show what our device plugin and sriov-network-device-plugin answer for the same devices.
+    ///
+    /// Both are started in the node, one after the other, with one configuration, before the same
+    /// kubelet. Prints a row for each answer that differs: docs/from-sriovdp.md says why. A program
+    /// of that project is built by hand: CGO_ENABLED=0 go build ./cmd/sriovdp
+    Compare(compare::Options),
     /// Print the completion script for a shell (for use as `cargo-lab`).
     Completions {
         /// The shell
@@ -179,6 +186,7 @@ pub fn run() -> Result<ExitCode> {
         Verb::Logs { what, follow } => logs(&place, what, follow),
         Verb::Test(options) => test::run(&place, &options),
         Verb::Bench(options) => bench::run(&place, &options),
+        Verb::Compare(options) => compare::run(&place, &options),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "cargo-lab", &mut script);

@@ -13,6 +13,7 @@ pub mod cli;
 mod accel;
 mod bench;
 mod cluster;
+mod compare;
 mod console;
 mod cpio;
 mod demo;

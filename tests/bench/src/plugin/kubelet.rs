@@ -90,11 +90,26 @@ impl Kubelet {
 }
 
 impl Client {
-    pub(super) async fn allocate(&mut self, id: &str) -> Result<()> {
+    pub(super) async fn options(&mut self) -> Result<dp::DevicePluginOptions, Status> {
+        Ok(self.0.get_device_plugin_options(dp::Empty {}).await?.into_inner())
+    }
+
+    /// The first list of a stream of its own.
+    pub(super) async fn list(&mut self) -> Result<Vec<dp::Device>, Status> {
+        let mut stream = self.0.list_and_watch(dp::Empty {}).await?.into_inner();
+        Ok(stream.message().await?.map(|message| message.devices).unwrap_or_default())
+    }
+
+    /// One device for one container.
+    pub(super) async fn allocate(
+        &mut self,
+        id: &str,
+    ) -> Result<dp::ContainerAllocateResponse, Status> {
         let devices_ids = vec![id.to_owned()];
         let container_requests = vec![dp::ContainerAllocateRequest { devices_ids }];
-        self.0.allocate(dp::AllocateRequest { container_requests }).await?;
-        Ok(())
+        let answer = self.0.allocate(dp::AllocateRequest { container_requests }).await?;
+        let first = answer.into_inner().container_responses.into_iter().next();
+        first.ok_or_else(|| Status::internal("it has no answer for the container"))
     }
 }
 

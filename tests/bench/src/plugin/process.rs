@@ -10,8 +10,10 @@ use nix::sys::time::TimeValLike;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// Binds kubelet's directory, and sysfs where there is another one, and becomes the program.
-const BECOME: &str = "mount --bind \"$1\" /var/lib/kubelet; \
+/// Binds kubelet's directory and those that plugins write to, and sysfs where there is another one,
+/// and becomes the program.
+const BECOME: &str = "mount --bind \"$1/kubelet\" /var/lib/kubelet; mount --bind \"$1/cdi\" /run/cdi; \
+                      mount --bind \"$1/devinfo\" /run/k8s.cni.cncf.io/devinfo/dp; \
                       if [ -n \"$2\" ]; then mount --rbind \"$2\" /sys; fi; shift 2; exec \"$@\"";
 
 /// Killed when it is dropped.
@@ -28,12 +30,17 @@ impl Process {
         home: &Path,
         sys: Option<&Path>,
     ) -> Result<Self> {
-        fs::create_dir_all("/var/lib/kubelet")?;
+        for place in ["/var/lib/kubelet", "/run/cdi", "/run/k8s.cni.cncf.io/devinfo/dp"] {
+            fs::create_dir_all(place)?;
+        }
+        for name in ["cdi", "devinfo"] {
+            fs::create_dir_all(home.join(name))?;
+        }
         let log = home.join("log");
         let begun = Instant::now();
         let child = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-ec", BECOME, "sh"])
-            .arg(home.join("kubelet"))
+            .arg(home)
             .arg(sys.unwrap_or(Path::new("")))
             .arg(program)
             .args(args)

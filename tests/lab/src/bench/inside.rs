@@ -10,7 +10,7 @@ use crate::product;
 use crate::run;
 
 /// Brings programs to the node, each under its name, and gives what `ringway-bench VERB` prints there.
-pub(super) fn run(
+pub(crate) fn run(
     lab: &Lab,
     programs: (&[PathBuf], &[&str]),
     verb: &str,

@@ -3,7 +3,7 @@
 
 mod cni;
 mod idle;
-mod inside;
+pub(crate) mod inside;
 mod memory;
 mod node;
 mod observe;
