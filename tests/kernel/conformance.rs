@@ -1,10 +1,10 @@
 //! The binary as runtimes call it: through libcni, by the CNI project's own `cnitool`, alone and with
-//! that project's plugins behind it.
+//! that project's plugins behind it; and with its `dhcp`, which asks on the pod's own interface.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -106,7 +106,7 @@ fn every_version_by_every_verb() {
         assert!(pod.exec("ip -o addr show dev net1").contains(&address), "{address}");
         let pci = if version < "1.1.0" { Value::Null } else { json!(stand.ids[0]) };
         assert_eq!(result["interfaces"][0]["pciID"], pci, "{result}");
-        runtime.refuses("add", "has device");
+        runtime.refuses("add", "is attached as");
         // libcni itself knows CHECK from 0.4.0 on, and GC and STATUS from 1.1.0 on
         let knows_check = version >= "0.4.0";
         if knows_check {
@@ -210,4 +210,64 @@ fn a_chain_that_bandwidth_refuses_leaves_nothing() {
         at_rest(&stand, &pod);
         assert_eq!(stand.netdevs(&node), before);
     }
+}
+
+/// A program in the background, until it is dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_address_by_dhcp_is_given_and_given_back() {
+    let node = Node::at_rest();
+    let stand = Stand::new(&node, Plugin::Installed);
+    let before = stand.netdevs(&node);
+    let [server, pod] = [Pod::new("rw-a"), Pod::new("rw-b")];
+    let fixed = json!({"type": "static", "addresses": [{"address": "10.88.8.1/24"}]});
+    let of_server = json!({"ipam": fixed});
+    stand.add(&server, 0, &of_server);
+    let leases = stand.path("leases");
+    let lease_file = format!("--dhcp-leasefile={}", leases.display());
+    let _dnsmasq =
+        Daemon::start(Command::new("ip").args(["netns", "exec", "rw-a", "dnsmasq"]).args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--pid-file=",
+            "--user=root",
+            "--port=0",
+            "--interface=net1",
+            "--no-ping",
+            "--dhcp-range=10.88.8.10,10.88.8.20,1h",
+            "--dhcp-option=option:router,10.88.8.1",
+            &lease_file,
+        ]));
+    let socket = stand.path("dhcp.sock");
+    let mut daemon = Command::new("/opt/cni/bin/dhcp");
+    let _dhcp = Daemon::start(daemon.args(["daemon", "-socketpath"]).arg(&socket));
+    stand::until("the daemon listens", || socket.exists());
+    let conf = json!({"ipam": {"type": "dhcp", "daemonSocketPath": socket}});
+    let result = stand.add(&pod, 1, &conf);
+    let ip = &result["ips"][0];
+    assert!(ip["address"].as_str().unwrap().starts_with("10.88.8.1"), "{result}");
+    assert_eq!(ip["gateway"], "10.88.8.1", "{result}");
+    assert_eq!(fs::read_to_string(&leases).unwrap().lines().count(), 1);
+    pod.ping("10.88.8.1");
+    stand.check(&pod, 1, &conf).unwrap();
+    stand.del(&pod, 1, &conf);
+    stand::until("the lease is given back", || fs::read_to_string(&leases).unwrap().is_empty());
+    stand.del(&pod, 1, &conf);
+    stand.del(&server, 0, &of_server);
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!(stand.records(), 0);
 }

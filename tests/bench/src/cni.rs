@@ -1,6 +1,7 @@
-//! What the CNI binary's ADD and DEL cost on a real virtual function, beside a program that does
-//! nothing: started alike, each right before the other, in one run.
+//! What the CNI binary's verbs cost on a real virtual function, beside a program that does nothing,
+//! the kernel's calls alone, and sriov-cni: on one function, in one run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ringway_kernel_tests::node::Node;
 use ringway_kernel_tests::stand::{self, Plugin, Pod, Stand};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::cost;
@@ -17,51 +17,66 @@ use crate::cost;
 const WARM_UP: usize = 5;
 /// Attachments that count. An odd number: its median is one of them.
 const ROUNDS: usize = 61;
+/// As a runtime says them, and as the samples do.
+const VERBS: [(&str, &str); 2] = [("ADD", "add"), ("DEL", "del")];
+/// As in the stand's invocations.
+const IFNAME: &str = "net1";
 
-/// Samples of both verbs.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Samples {
-    add: Pairs,
-    del: Pairs,
-}
+/// CPU time in microseconds by verb and by who did it, round by round.
+pub(crate) type Samples = BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>;
 
-/// CPU time in microseconds, pair by pair.
-#[derive(Debug, Default, Serialize)]
-struct Pairs {
-    ours: Vec<f64>,
-    empty: Vec<f64>,
-}
-
-/// Attaches a virtio-vdpa netdev to a pod, without IPAM and without a log, and takes it back; again
-/// and again.
-pub(crate) fn measure() -> Result<Samples> {
-    let empty = crate::beside_this("empty")?;
+/// Attaches a function's own interface to a pod, without IPAM and without a log, and takes it back;
+/// again and again: by the product, by the kernel's calls alone, and by sriov-cni, if there is one.
+pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
+    let (empty, bare) = (crate::beside_this("empty")?, crate::beside_this("bare")?);
     let node = Node::at_rest();
-    let stand = Stand::new(&node, Plugin::Installed);
+    let stand = Stand::functions(&node, node.igb, "netdev", Plugin::Installed);
     let before = stand.netdevs(&node);
     let pod = Pod::new("rw-bench");
-    let mut samples = Samples::default();
+    let mut samples = Samples::new();
     for round in 0..WARM_UP + ROUNDS {
-        for (verb, pairs) in [("ADD", &mut samples.add), ("DEL", &mut samples.del)] {
+        let mut record = |verb, who, cost| {
+            if round >= WARM_UP {
+                samples.entry(verb).or_default().entry(who).or_default().push(cost::micros(cost));
+            }
+        };
+        let (ours, _) = stand.invocation("VERSION", "", None, 0, &json!({}));
+        let asked = r#"{"cniVersion":"1.1.0"}"#;
+        record("version", "empty", run(twin(&ours, &empty), asked)?);
+        record("version", "ours", run(ours, asked)?);
+        for (verb, name) in VERBS {
+            let (ours, conf) = invocation(&stand, &pod, verb);
             // what the verb before has set off is not to run beside this one
             stand::settle();
-            let (ours, conf) = stand.invocation(
-                verb,
-                &pod.target(),
-                Some(&pod.path()),
-                0,
-                &json!({"logFile": null}),
-            );
-            let floor = run(twin(&ours, &empty), &conf)?;
-            let cost = run(ours, &conf).context(verb)?;
-            if round >= WARM_UP {
-                pairs.empty.push(cost::micros(floor));
-                pairs.ours.push(cost::micros(cost));
-            }
+            record(name, "empty", run(twin(&ours, &empty), &conf)?);
+            record(name, "ours", run(ours, &conf).context(verb)?);
         }
         ensure!(stand.netdevs(&node) == before, "DEL has not put back what ADD found");
+        let netns = pod.path();
+        for (verb, name) in VERBS {
+            let mut alone = Command::new(&bare);
+            match verb {
+                "ADD" => alone.args(["attach", &stand.ids[0]]).arg(&netns).arg(IFNAME),
+                _ => alone.args(["detach", IFNAME]).arg(&netns).arg(&before[0].name),
+            };
+            stand::settle();
+            record(name, "bare", run(alone, "")?);
+        }
+        let Some(peer) = peer else { continue };
+        for (verb, name) in VERBS {
+            let (ours, conf) = invocation(&stand, &pod, verb);
+            stand::settle();
+            record(name, "peer", run(twin(&ours, Path::new(peer)), &conf).context("sriov-cni")?);
+        }
+        ensure!(stand.netdevs(&node) == before, "sriov-cni has not put back what it found");
     }
     Ok(samples)
+}
+
+fn invocation(stand: &Stand, pod: &Pod, verb: &str) -> (Command, String) {
+    // sriov-cni has no 1.1.0, and knows `logFile` as another thing
+    let change = json!({"cniVersion": "1.0.0", "logFile": null});
+    stand.invocation(verb, &pod.target(), Some(&pod.path()), 0, &change)
 }
 
 fn run(mut command: Command, input: &str) -> Result<Duration> {
@@ -100,7 +115,7 @@ mod tests {
 
     #[test]
     fn no_other_machine_is_touched() {
-        let error = measure().unwrap_err().to_string();
+        let error = measure(None).unwrap_err().to_string();
         assert!(error.contains("not in /opt/lab"), "{error}");
     }
 
@@ -110,16 +125,5 @@ mod tests {
         shell.args(["-c", "read line; echo no $line; exit 3"]);
         let error = run(shell, "luck\n").unwrap_err().to_string();
         assert!(error.contains("no luck") && error.contains("exit status: 3"), "{error}");
-    }
-
-    #[test]
-    fn the_samples_are_as_the_lab_reads_them() {
-        let mut samples = Samples::default();
-        samples.add.ours.push(cost::micros(Duration::from_micros(1500)));
-        samples.add.empty.push(cost::micros(Duration::from_micros(400)));
-        assert_eq!(
-            serde_json::to_value(&samples).unwrap(),
-            json!({"add": {"ours": [1500.0], "empty": [400.0]}, "del": {"ours": [], "empty": []}})
-        );
     }
 }

@@ -18,14 +18,15 @@ const HOME: &str = "/opt/lab";
 fn main() -> Result<()> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let samples = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["cni"] => serde_json::to_string(&cni::measure()?)?,
+        ["cni"] => serde_json::to_string(&cni::measure(None)?)?,
+        ["cni", peer] => serde_json::to_string(&cni::measure(Some(peer))?)?,
         ["node"] => serde_json::to_string(&node::measure()?)?,
         ["observe"] => serde_json::to_string(&observe::measure()?)?,
         ["plugin"] => serde_json::to_string(&plugin::measure(None)?)?,
         ["answers", peer] => serde_json::to_string(&plugin::compare(peer)?)?,
         ["plugin", peer] => serde_json::to_string(&plugin::measure(Some(peer))?)?,
         _ => bail!(
-            "usage: ringway-bench cni|node|observe|plugin [PEER]|answers PEER (in the lab's node, by \
+            "usage: ringway-bench cni|plugin [PEER]|node|observe|answers PEER (in the lab's node, by \
              `cargo lab bench` and `cargo lab compare`)"
         ),
     };

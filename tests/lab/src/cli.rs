@@ -113,7 +113,8 @@ enum Verb {
     /// brought up.
     ///
     /// demo.*       seconds by step: the last demo from an empty cache, and one from a full one
-    /// cni.*.cpu    CPU time of the CNI plugin's ADD and DEL, beside an empty static binary
+    /// cni.*        CPU time of the CNI plugin's verbs, beside an empty static binary, the kernel's
+    ///              calls alone, and sriov-cni
     /// node.*       time and CPU time of carving a card and changing a function by the agent, beside
     ///              the kernel's calls alone
     /// *.rss        memory in use by agent, plugin and operator, with four functions carved

@@ -1,13 +1,17 @@
 //! The kernel's calls alone, without anything that a product needs: no look at what is there, no
-//! record, no check. What carving a card and changing a function cost at least.
+//! record, no check. What carving a card, changing a function and attaching one cost at least.
 //!
 //! `bare carve PF COUNT` makes so many VFs and on each a vDPA device for vhost-vdpa; `bare change
-//! NAME` gives such a device to virtio-vdpa.
+//! NAME` gives such a device to virtio-vdpa. `bare attach VF NETNS IFNAME` gives a VF's interface to
+//! a namespace, under a name and set up; `bare detach IFNAME NETNS NAME` takes it back.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr};
+use nix::sched::{CloneFlags, setns};
 
 const PCI: &str = "/sys/bus/pci";
 const VDPA: &str = "/sys/bus/vdpa";
@@ -20,7 +24,12 @@ fn main() -> io::Result<()> {
             fs::write(format!("{VDPA}/devices/{name}/driver/unbind"), name)?;
             bind(name, "virtio_vdpa")
         }
-        _ => Err(io::Error::other("usage: bare carve PF COUNT | bare change NAME")),
+        ["attach", vf, netns, ifname] => attach(vf, netns, ifname),
+        ["detach", ifname, netns, name] => detach(ifname, netns, name),
+        _ => Err(io::Error::other(
+            "usage: bare carve PF COUNT | bare change NAME | bare attach VF NETNS IFNAME | \
+             bare detach IFNAME NETNS NAME",
+        )),
     }
 }
 
@@ -48,6 +57,72 @@ fn bind(name: &str, driver: &str) -> io::Result<()> {
     fs::write(format!("{VDPA}/drivers_probe"), name)
 }
 
+fn attach(vf: &str, netns: &str, ifname: &str) -> io::Result<()> {
+    let dir = format!("{PCI}/devices/{vf}/net");
+    let interface = fs::read_dir(dir)?.next().ok_or(io::ErrorKind::NotFound)??.path();
+    let index = fs::read_to_string(interface.join("ifindex"))?;
+    let index = index.trim().parse().map_err(io::Error::other)?;
+    let there = File::open(netns)?;
+    Route::open()?.give(index, &there, ifname)?;
+    setns(&there, CloneFlags::CLONE_NEWNET)?;
+    Route::open()?.set(ifname, UP).map(drop)
+}
+
+fn detach(ifname: &str, netns: &str, name: &str) -> io::Result<()> {
+    let (here, there) = (File::open("/proc/self/ns/net")?, File::open(netns)?);
+    setns(there, CloneFlags::CLONE_NEWNET)?;
+    let route = Route::open()?;
+    route.set(ifname, 0)?;
+    let index = route.index(ifname)?;
+    route.give(index, &here, name)
+}
+
+/// `IFF_UP`.
+const UP: u32 = 1;
+
+/// Links by route netlink (include/uapi/linux/{rtnetlink,if_link}.h).
+struct Route(Socket);
+
+impl Route {
+    fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self(socket))
+    }
+
+    /// Moves and renames.
+    fn give(&self, index: u32, netns: &File, name: &str) -> io::Result<()> {
+        const SET_LINK: u16 = 19;
+        const NET_NS_FD: u16 = 28;
+        let fd = u32::try_from(netns.as_raw_fd()).map_err(io::Error::other)?.to_ne_bytes();
+        let head = [8u16.to_ne_bytes(), NET_NS_FD.to_ne_bytes()].concat();
+        let body = [ifinfo(index, 0, 0), text(IFNAME, name), head, fd.to_vec()].concat();
+        ask(&self.0, SET_LINK, REQUEST | ACK, &body).map(drop)
+    }
+
+    fn set(&self, name: &str, flags: u32) -> io::Result<()> {
+        const NEW_LINK: u16 = 16;
+        let body = [ifinfo(0, flags, UP), text(IFNAME, name)].concat();
+        ask(&self.0, NEW_LINK, REQUEST | ACK, &body).map(drop)
+    }
+
+    fn index(&self, name: &str) -> io::Result<u32> {
+        const GET_LINK: u16 = 18;
+        let body = [ifinfo(0, 0, 0), text(IFNAME, name)].concat();
+        let answer = ask(&self.0, GET_LINK, REQUEST, &body)?;
+        let index = answer.get(20..24).and_then(|bytes| bytes.try_into().ok());
+        index.map(u32::from_ne_bytes).ok_or_else(|| io::Error::other("a short answer"))
+    }
+}
+
+const IFNAME: u16 = 3;
+
+/// `struct ifinfomsg`.
+fn ifinfo(index: u32, flags: u32, change: u32) -> Vec<u8> {
+    [0, index, flags, change].map(u32::to_ne_bytes).concat()
+}
+
 /// The vdpa family of generic netlink (include/uapi/linux/{netlink,genetlink,vdpa}.h).
 struct Family {
     socket: Socket,
@@ -63,7 +138,12 @@ impl Family {
         let mut socket = Socket::new(NETLINK_GENERIC)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        let answer = ask(&socket, CONTROL, GET_FAMILY, REQUEST, &text(FAMILY_NAME, "vdpa"))?;
+        let answer = ask(
+            &socket,
+            CONTROL,
+            REQUEST,
+            &[command(GET_FAMILY), text(FAMILY_NAME, "vdpa")].concat(),
+        )?;
         let mut rest = answer.get(20..).unwrap_or_default();
         while let [low, high, kind_low, kind_high, value @ ..] = rest {
             let (length, kind) = ([*low, *high], [*kind_low, *kind_high]);
@@ -79,9 +159,14 @@ impl Family {
     fn create(&mut self, name: &str, vf: &str) -> io::Result<()> {
         const DEV_NEW: u8 = 3;
         let bus = text(1, "pci");
-        let body = [bus, text(2, vf), text(4, name)].concat();
-        ask(&self.socket, self.id, DEV_NEW, REQUEST | ACK, &body).map(drop)
+        let body = [command(DEV_NEW), bus, text(2, vf), text(4, name)].concat();
+        ask(&self.socket, self.id, REQUEST | ACK, &body).map(drop)
     }
+}
+
+/// `struct genlmsghdr`.
+fn command(number: u8) -> Vec<u8> {
+    vec![number, 1, 0, 0]
 }
 
 /// A string's attribute, padded.
@@ -97,13 +182,12 @@ const REQUEST: u16 = 0x1;
 const ACK: u16 = 0x4;
 
 /// Sends a request, and gives its only answer; fails with the kernel's error.
-fn ask(socket: &Socket, family: u16, command: u8, flags: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+fn ask(socket: &Socket, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     const ERROR: u16 = 2;
-    let length = u32::try_from(20 + body.len()).map_err(io::Error::other)?;
+    let length = u32::try_from(16 + body.len()).map_err(io::Error::other)?;
     let mut message = length.to_ne_bytes().to_vec();
-    message.extend([family.to_ne_bytes(), flags.to_ne_bytes()].concat());
+    message.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
     message.extend([0; 8]);
-    message.extend([command, 1, 0, 0]);
     message.extend(body);
     socket.send(&message, 0)?;
     let (answer, _) = socket.recv_from_full()?;

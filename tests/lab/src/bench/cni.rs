@@ -1,90 +1,119 @@
 //! CPU time of the CNI plugin: measured in the node by tests/bench, made to rows here.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 
 use super::inside;
 use super::row::{Row, median};
 use crate::lab::Lab;
 use crate::product;
 
-/// What the node needs: who measures, what is measured, and a program that does nothing.
-pub(super) const BINARIES: [&str; 3] = [product::BENCH[0], product::BENCH[1], "ringway"];
+/// What the node needs: who measures, what is measured, a program that does nothing, and the kernel's
+/// calls alone.
+pub(super) const BINARIES: [&str; 4] =
+    [product::BENCH[0], product::BENCH[1], product::BENCH[2], "ringway"];
+/// The rows. `cost` is what is above an empty binary's.
+pub(super) const FIGURES: [&str; 7] = [
+    "cni.version.cpu",
+    "cni.add.cpu",
+    "cni.add.cost.calls",
+    "cni.add.cost.peer",
+    "cni.del.cpu",
+    "cni.del.cost.calls",
+    "cni.del.cost.peer",
+];
+/// sriov-cni as the node knows it.
+const PEER: &str = "peer-cni";
 /// Some hundred processes, each a tenth of a second under emulation.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 /// Fewer are not worth a median.
 const FEWEST: usize = 50;
 
-/// What `ringway-bench cni` prints.
-#[derive(Debug, Deserialize)]
-struct Samples {
-    add: Pairs,
-    del: Pairs,
-}
+/// CPU time in microseconds by verb and by who did it, as `ringway-bench cni` prints it.
+type Samples = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
 
-/// CPU time in microseconds, pair by pair.
-#[derive(Debug, Deserialize)]
-struct Pairs {
-    ours: Vec<f64>,
-    empty: Vec<f64>,
-}
-
-pub(super) fn measure(lab: &Lab, binaries: &[PathBuf]) -> Result<Vec<Row>> {
-    rows(&inside::run(lab, (binaries, &BINARIES), "cni", LIMIT)?)
+pub(super) fn measure(lab: &Lab, binaries: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Row>> {
+    let verb = match beside {
+        Some(program) => {
+            lab.install(program, PEER)?;
+            format!("cni /opt/lab/{PEER}")
+        }
+        None => "cni".to_owned(),
+    };
+    rows(&inside::run(lab, (binaries, &BINARIES), &verb, LIMIT)?)
 }
 
 fn rows(said: &str) -> Result<Vec<Row>> {
     let samples: Samples = serde_json::from_str(said).context("read what was measured")?;
-    let row = |(name, Pairs { ours, empty }): (&str, Pairs)| {
-        ensure!(
-            ours.len() == empty.len() && ours.len() >= FEWEST,
-            "{name}: {} samples beside {} of the empty binary: {FEWEST} pairs are wanted",
-            ours.len(),
-            empty.len()
-        );
-        let of = |samples: &[f64]| median(samples).context("no sample");
-        Ok(Row::new(name, of(&ours)?, "µs").against("empty static binary", of(&empty)?))
+    let of = |verb: &str, who: &str| -> Result<Option<f64>> {
+        let Some(samples) = samples.get(verb).and_then(|by| by.get(who)) else { return Ok(None) };
+        let count = samples.len();
+        ensure!(count >= FEWEST, "cni.{verb}: {count} samples of {who}: {FEWEST} are wanted");
+        Ok(median(samples))
     };
-    [("cni.add.cpu", samples.add), ("cni.del.cpu", samples.del)].into_iter().map(row).collect()
+    let mut rows = Vec::new();
+    for verb in ["version", "add", "del"] {
+        let needed =
+            |who| of(verb, who)?.with_context(|| format!("cni.{verb}: no sample of {who}"));
+        let (ours, empty) = (needed("ours")?, needed("empty")?);
+        let row = Row::new(format!("cni.{verb}.cpu"), ours, "µs");
+        rows.push(row.against("empty static binary", empty));
+        for (who, figure, name) in
+            [("bare", "calls", "the kernel's calls alone"), ("peer", "peer", "sriov-cni")]
+        {
+            if let Some(other) = of(verb, who)? {
+                let row = Row::new(format!("cni.{verb}.cost.{figure}"), ours - empty, "µs");
+                rows.push(row.against(name, other - empty));
+            }
+        }
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn samples(of: &[(&str, f64)]) -> Value {
+        of.iter().map(|(who, value)| (who.to_string(), json!(vec![*value; FEWEST]))).collect()
+    }
 
     #[test]
     fn medians_stand_beside_each_other() {
-        let mut add = vec![1500.0; FEWEST];
-        add[3] = 90_000.0;
-        let samples = json!({
-            "add": {"ours": add, "empty": vec![400.0; FEWEST]},
-            "del": {"ours": vec![1200.0; FEWEST], "empty": vec![390.0; FEWEST]},
-        });
+        let mut add =
+            samples(&[("ours", 1500.0), ("empty", 400.0), ("bare", 900.0), ("peer", 9400.0)]);
+        add["ours"][3] = json!(90_000.0);
+        let del = samples(&[("ours", 1200.0), ("empty", 390.0), ("bare", 800.0)]);
+        let version = samples(&[("ours", 420.0), ("empty", 400.0)]);
+        let all = json!({"add": add, "del": del, "version": version});
+        let (empty, calls) = ("empty static binary", "the kernel's calls alone");
         assert_eq!(
-            rows(&samples.to_string()).unwrap(),
+            rows(&all.to_string()).unwrap(),
             [
-                Row::new("cni.add.cpu", 1500.0, "µs").against("empty static binary", 400.0),
-                Row::new("cni.del.cpu", 1200.0, "µs").against("empty static binary", 390.0),
+                Row::new("cni.version.cpu", 420.0, "µs").against(empty, 400.0),
+                Row::new("cni.add.cpu", 1500.0, "µs").against(empty, 400.0),
+                Row::new("cni.add.cost.calls", 1100.0, "µs").against(calls, 500.0),
+                Row::new("cni.add.cost.peer", 1100.0, "µs").against("sriov-cni", 9000.0),
+                Row::new("cni.del.cpu", 1200.0, "µs").against(empty, 390.0),
+                Row::new("cni.del.cost.calls", 810.0, "µs").against(calls, 410.0),
             ]
         );
     }
 
     #[test]
     fn too_few_are_no_figure() {
-        let pairs = |ours, empty| json!({"ours": vec![1.0; ours], "empty": vec![1.0; empty]});
         let check = |samples: &str, expected: &str| {
             let error = format!("{:#}", rows(samples).unwrap_err());
             assert!(error.contains(expected), "{error}");
         };
-        let whole = pairs(FEWEST, FEWEST);
-        let few = json!({"add": pairs(49, 49), "del": whole});
-        check(&few.to_string(), "cni.add.cpu: 49 samples beside 49");
-        let odd = json!({"add": whole, "del": pairs(60, 59)});
-        check(&odd.to_string(), "cni.del.cpu: 60 samples beside 59");
+        let whole = samples(&[("ours", 1.0), ("empty", 1.0)]);
+        let few = json!({"version": whole, "add": {"ours": vec![1.0; 49], "empty": vec![1.0; 60]}});
+        check(&few.to_string(), "cni.add: 49 samples of ours");
+        check(&json!({"version": whole}).to_string(), "cni.add: no sample of ours");
         check("", "read what was measured");
     }
 }

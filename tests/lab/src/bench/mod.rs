@@ -40,7 +40,8 @@ const NEVER_COLD: &str = "no demo on record began with an empty cache: `XDG_CACH
 pub(crate) struct Options {
     /// The beginning of figures' names, such as demo, cni or cni.add; none measures everything
     what: Option<String>,
-    /// A sriov-network-device-plugin that was built by hand, to be measured beside ours
+    /// What was built by hand to be measured beside ours: sriov-network-device-plugin for plugin.*,
+    /// sriov-cni for cni.*
     #[arg(long, value_name = "PROGRAM")]
     beside: Option<PathBuf>,
     /// How the rows are printed; progress goes to standard error
@@ -84,6 +85,10 @@ struct Wanted {
 pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     let filter = options.what.as_deref().unwrap_or_default();
     let wanted = Wanted::of(filter)?;
+    ensure!(
+        options.beside.is_none() || wanted.cni != wanted.plugin,
+        "--beside: ask for either cni or plugin figures, as the program is"
+    );
     let progress = Progress::new();
     let mut rows = Vec::new();
     let beside = options.beside.as_deref();
@@ -110,7 +115,7 @@ impl Wanted {
             cold: open("demo.cold."),
             warm: open("demo.warm."),
             image: any(&["image.size"]),
-            cni: any(&["cni.add.cpu", "cni.del.cpu"]),
+            cni: any(&cni::FIGURES),
             node: any(&node::FIGURES),
             observe: any(&observe::figures()),
             plugin: any(&plugin::figures()),
@@ -119,11 +124,17 @@ impl Wanted {
         };
         ensure!(
             wanted != Self::default(),
-            "no figure is named {filter}: there are agent.rss, cni.add.cpu, cni.del.cpu, \
-             demo.cold.*, demo.warm.*, image.size, operator.rss, plugin.rss, {}",
-            [&node::FIGURES[..], &observe::figures(), &plugin::figures(), &idle::figures()]
-                .concat()
-                .join(", ")
+            "no figure is named {filter}: there are agent.rss, demo.cold.*, demo.warm.*, image.size, \
+             operator.rss, plugin.rss, {}",
+            [
+                &cni::FIGURES[..],
+                &node::FIGURES,
+                &observe::figures(),
+                &plugin::figures(),
+                &idle::figures()
+            ]
+            .concat()
+            .join(", ")
         );
         Ok(wanted)
     }
@@ -226,7 +237,7 @@ fn in_lab(
         // first what needs the card at rest, then what carves it
         if wanted.cni {
             let what = "attach and detach, again and again";
-            rows.extend(progress.step(what, || cni::measure(&lab, &of_cni))?);
+            rows.extend(progress.step(what, || cni::measure(&lab, &of_cni, beside))?);
         }
         if wanted.node {
             let what = "carve and change, again and again";
