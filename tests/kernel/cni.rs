@@ -231,6 +231,38 @@ fn of_two_containers_that_want_one_device_one_gets_it() {
     println!("shown: 20 races, won {} and {} times", won[0], won[1]);
 }
 
+/// As when a node comes back and all its pods start.
+#[test]
+fn sixty_four_at_once_get_a_device_each_and_give_it_back() {
+    const MANY: u8 = 64;
+    let node = Node::at_rest();
+    let stand = Stand::many(&node, MANY);
+    let before = stand.netdevs(&node);
+    let pods: Vec<_> = (0..MANY).map(|n| Pod::new(&format!("rw-{n}"))).collect();
+    let conf = |n: usize| json!({"ipam": addressed(&format!("fd88:{n:x}::1/64")), "mtu": 1400});
+    let all = |work: &(dyn Fn(usize) + Sync)| {
+        let start = Barrier::new(pods.len());
+        thread::scope(|scope| {
+            for n in 0..pods.len() {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    work(n);
+                });
+            }
+        });
+    };
+    all(&|n| drop(stand.add(&pods[n], n, &conf(n))));
+    for (n, pod) in pods.iter().enumerate() {
+        let link = pod.link("net1");
+        assert_eq!((link.mac, link.mtu), (before[n].mac, 1400), "{n}");
+    }
+    assert_eq!((stand.on_host(&node), stand.records()), (0, pods.len()));
+    all(&|n| stand.del(&pods[n], n, &conf(n)));
+    assert_eq!(stand.netdevs(&node), before);
+    assert_eq!((stand.records(), stand.files()), (0, Vec::new()));
+}
+
 #[test]
 fn a_namespace_that_goes_away_in_the_middle_of_add_leaves_the_device_as_before() {
     let node = Node::at_rest();

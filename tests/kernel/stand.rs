@@ -160,6 +160,19 @@ impl Stand {
         )
     }
 
+    /// Many devices of the simulator, each a virtio-vdpa netdev.
+    pub fn many(node: &Node, count: u8) -> Self {
+        vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
+        let ids: Vec<String> = (0..count).map(|n| format!("sim{n}")).collect();
+        let entries = ids.iter().zip(0..count).map(|(id, n)| {
+            make_simulated(node, id, &format!("02:00:00:00:01:{n:02x}"), 1500, Driver::VirtioVdpa);
+            json!({"id": id, "parent": "vdpasim_net", "index": n, "state": "ready",
+                   "vdpa": {"name": id, "mgmtdev": "vdpasim_net", "driver": "virtio_vdpa"}})
+        });
+        let entries = entries.collect();
+        Self::with(ids.clone(), ids, "virtio-vdpa", entries, Plugin::Installed)
+    }
+
     /// One device of the simulator on vhost_vdpa, with this address and an MTU of 1500.
     pub fn vhost(node: &Node, mac: &str) -> Self {
         vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
@@ -499,13 +512,17 @@ pub fn simulate(node: &Node, mac: &str, mtu: u16, driver: Driver) {
         vdpa_bus::unbind(&node.root, SIMULATED).unwrap();
         node.vdpa().delete(SIMULATED).unwrap();
     }
+    make_simulated(node, SIMULATED, mac, mtu, driver);
+}
+
+fn make_simulated(node: &Node, name: &str, mac: &str, mtu: u16, driver: Driver) {
     let device = NewDevice {
         mac: Some(mac.parse().unwrap()),
         mtu: Some(mtu),
-        ..NewDevice::new(SIMULATED, Handle::without_bus("vdpasim_net"))
+        ..NewDevice::new(name, Handle::without_bus("vdpasim_net"))
     };
     node.vdpa().create(&device).unwrap();
-    vdpa_bus::bind(&node.root, SIMULATED, driver).unwrap();
+    vdpa_bus::bind(&node.root, name, driver).unwrap();
 }
 
 /// Waits until something is so; far longer than the agent waits for a call.
