@@ -89,6 +89,37 @@ fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
     assert!(on_node(&driver).trim().ends_with("/igbvf"));
 }
 
+/// In the pod's own status, by kubelet's `ResourceHealthStatus`.
+#[test]
+fn a_pod_is_told_that_its_device_is_sick_and_well_again() {
+    let cluster = Cluster::at_rest();
+    let parents = json!([{"pci": {"addresses": [IGB]}}]);
+    let pools = json!([pool("functions", "0", "vfio")]);
+    cluster.apply(&policy_for("functions", parents, 1, pools));
+    cluster.allocatable("functions", 1);
+    let mut user = pods::pod("user", "", "functions");
+    // no network: the device is all there is
+    user["metadata"].as_object_mut().unwrap().remove("annotations");
+    cluster.apply(&user);
+    pods::runs(&cluster, "user");
+    let told = |health: &str| {
+        cluster.until(&format!("the pod is told {health}"), SOON, || {
+            let pod = cluster.get("pod user");
+            let status = &pod["status"]["containerStatuses"][0]["allocatedResourcesStatus"][0];
+            let device = &status["resources"][0];
+            let id = device["resourceID"].as_str()?.to_owned();
+            assert_eq!(status["name"], "ringway.dev/functions", "{pod}");
+            (device["health"] == health).then_some(id)
+        })
+    };
+    let id = told("Healthy");
+    on_node(&format!("echo {id} > /sys/bus/pci/drivers/vfio-pci/unbind"));
+    assert_eq!(told("Unhealthy"), id);
+    on_node(&format!("echo {id} > /sys/bus/pci/drivers_probe"));
+    assert_eq!(told("Healthy"), id);
+    pods::delete(&cluster, "user");
+}
+
 /// The next instance is known to kubelet before the one in its place leaves, and kubelet does not
 /// disconnect from it when that happens.
 #[test]
