@@ -33,17 +33,18 @@ fn undo_in(
 ) -> Vec<Error> {
     let mut errors = Vec::new();
     let mut phase = record.phase;
-    match detach(world, record, open) {
-        Ok(Outcome::Restored) => phase = Phase::Detached,
-        Ok(Outcome::Away) => phase = Phase::Away,
-        Err(error) => errors.push(error),
-    }
+    // While the interface is still in the pod: dhcp says there that the address is free.
     if let Some(IpamRecord { kind, args, conf }) = &record.ipam {
         let target = record.target();
         match (Ipam { kind, path, conf, args }).del(&target) {
             Ok(()) => record.ipam = None,
             Err(error) => errors.push(error),
         }
+    }
+    match detach(world, record, open) {
+        Ok(Outcome::Restored) => phase = Phase::Detached,
+        Ok(Outcome::Away) => phase = Phase::Away,
+        Err(error) => errors.push(error),
     }
     if let Some(name) = &record.device_info {
         match deviceinfo::remove(world, name) {

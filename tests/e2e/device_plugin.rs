@@ -117,7 +117,6 @@ fn a_pod_is_told_that_its_device_is_sick_and_well_again() {
     assert_eq!(told("Unhealthy"), id);
     on_node(&format!("echo {id} > /sys/bus/pci/drivers_probe"));
     assert_eq!(told("Healthy"), id);
-    pods::delete(&cluster, "user");
 }
 
 /// The next instance is known to kubelet before the one in its place leaves, and kubelet does not

@@ -114,7 +114,7 @@ fn every_version_by_every_verb() {
             pod.ip(&format!("address del {address} dev net1"));
             runtime.refuses("check", &address);
         } else {
-            runtime.refuses("check", "does not support CHECK");
+            runtime.refuses("check", "does not support the CHECK");
         }
         runtime.does("del");
         at_rest(&stand, &pod);
