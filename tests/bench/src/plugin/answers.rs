@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ringway_kernel::vdpa::{Handle, NewDevice};
@@ -107,11 +107,22 @@ async fn answers(program: &Path, is_ours: bool, cdi: bool, config: &Value) -> Re
         eprintln!("{}: {}", program.display(), process.said());
     }
     for dir in ["devinfo", "cdi"] {
-        let Ok(entries) = fs::read_dir(home.path().join(dir)) else { continue };
-        for entry in entries {
-            let path = entry?.path();
+        for path in files(&home.path().join(dir))? {
             let name = path.file_name().unwrap_or_default().display().to_string();
             found.insert(format!("file {dir}/{name}"), one_line(&fs::read(&path)?));
+        }
+    }
+    Ok(found)
+}
+
+/// All below a directory: one of the two has a directory of its own there.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => found.extend(files(&path)?),
+            false => found.push(path),
         }
     }
     Ok(found)
