@@ -51,7 +51,8 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
             record(name, "empty", run(twin(&ours, &empty), &conf)?);
             record(name, "ours", run(ours, &conf).context(verb)?);
         }
-        ensure!(stand.netdevs(&node) == before, "DEL has not put back what ADD found");
+        let after = stand.netdevs(&node);
+        ensure!(after == before, "DEL has left {after:?} of {before:?}");
         let netns = pod.path();
         for (verb, name) in VERBS {
             let mut alone = Command::new(&bare);
@@ -68,7 +69,8 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
             stand::settle();
             record(name, "peer", run(twin(&ours, Path::new(peer)), &conf).context("sriov-cni")?);
         }
-        ensure!(stand.netdevs(&node) == before, "sriov-cni has not put back what it found");
+        let after = stand.netdevs(&node);
+        ensure!(after == before, "sriov-cni has left {after:?} of {before:?}");
     }
     Ok(samples)
 }
