@@ -24,13 +24,18 @@ fn events(cluster: &Cluster, reason: &str) -> Vec<Value> {
     all["items"].as_array().unwrap().iter().filter(of_node).cloned().collect()
 }
 
-/// What Prometheus's own linter says of a scrape.
-fn lint() -> String {
+/// The device plugin's, by the socket in its pod's volume.
+fn scrape_plugin() -> String {
     on_node(
-        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/9809
-         printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; sed 1,/^.$/d <&3' \
-         | /opt/bin/promlint 2>&1 && echo clean",
+        "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' | socat -t 10 - UNIX-CONNECT:$(ls \
+         /var/lib/kubelet/pods/*/volumes/kubernetes.io~empty-dir/status/plugin.sock)",
     )
+}
+
+/// What Prometheus's own linter says of a scrape.
+fn lint(scrape: &str) -> String {
+    let (_, page) = scrape.split_once("\r\n\r\n").expect("a head and a page");
+    on_node(&format!("/opt/bin/promlint 2>&1 <<'PAGE' && echo clean\n{page}\nPAGE"))
 }
 
 #[test]
@@ -62,7 +67,16 @@ fn metrics_tell_of_devices_steps_and_traffic() {
     ] {
         assert!(text.lines().any(|found| found.starts_with(begin)), "{begin}: {text}");
     }
-    assert_eq!(lint(), "clean\n");
+    assert_eq!(lint(&text), "clean\n");
+    let page = scrape_plugin();
+    assert!(page.starts_with("HTTP/1.0 200 OK"), "{page}");
+    for begin in [
+        "ringway_device_plugin_devices{resource=\"ringway.dev/sim\",state=\"healthy\"} 1",
+        "ringway_device_plugin_registrations_total{resource=\"ringway.dev/sim\",result=\"done\"} ",
+    ] {
+        assert!(page.lines().any(|found| found.starts_with(begin)), "{begin}: {page}");
+    }
+    assert_eq!(lint(&page), "clean\n");
 }
 
 #[test]
