@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ringway_kernel::vdpa::{Handle, NewDevice};
@@ -13,10 +14,13 @@ use ringway_kernel_tests::node::{Node, modprobe};
 use ringway_proto::kubelet::deviceplugin as dp;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tonic::Status;
 
 use super::kubelet::{self, Kubelet};
 use super::start;
 
+/// Far more than a start takes; a resource that has not come by then does not come.
+const SOON: Duration = Duration::from_secs(30);
 /// An id that no device has.
 const NOBODY: &str = "0000:00:00.7";
 
@@ -95,7 +99,7 @@ async fn answers(program: &Path, is_ours: bool, cdi: bool, config: &Value) -> Re
     let all = |lists: &BTreeMap<String, kubelet::List>| {
         names.iter().all(|name| lists.get(*name).is_some_and(|list| !list.is_empty()))
     };
-    let came = kubelet.until(all).await;
+    let came = tokio::time::timeout(SOON, kubelet.until(all)).await;
     let mut found = Answers::new();
     for name in names {
         match kubelet.client(name).await {
@@ -133,15 +137,27 @@ async fn of_resource(name: &str, mut client: kubelet::Client, found: &mut Answer
     let mut told = |what: &str, answer: String| found.insert(format!("{name}: {what}"), answer);
     told("preStartRequired", options.pre_start_required.to_string());
     told("getPreferredAllocation", options.get_preferred_allocation_available.to_string());
-    let devices = client.list().await?;
+    let devices = match client.list().await {
+        Ok(devices) => devices,
+        Err(status) => {
+            told("ListAndWatch", words(&status));
+            return Ok(());
+        }
+    };
     for device in &devices {
         let nodes = device.topology.iter().flat_map(|topology| &topology.nodes);
         let numa: Vec<String> = nodes.map(|node| node.id.to_string()).collect();
         told(&format!("device {}", device.id), format!("{} NUMA {numa:?}", device.health));
     }
     let Some(first) = devices.first() else { return Ok(()) };
-    let answer = client.allocate(&first.id).await?;
-    let again = client.allocate(&first.id).await?;
+    let answers = (client.allocate(&first.id).await, client.allocate(&first.id).await);
+    let (answer, again) = match answers {
+        (Ok(answer), Ok(again)) => (answer, again),
+        (Err(status), _) | (_, Err(status)) => {
+            told("Allocate", words(&status));
+            return Ok(());
+        }
+    };
     for (what, value) in parts(&answer) {
         told(&format!("Allocate: {what}"), value);
     }
@@ -153,10 +169,14 @@ async fn of_resource(name: &str, mut client: kubelet::Client, found: &mut Answer
     }
     let of_nobody = match client.allocate(NOBODY).await {
         Ok(answer) => format!("{:?}", parts(&answer)),
-        Err(status) => format!("{:?}: {}", status.code(), status.message()),
+        Err(status) => words(&status),
     };
     told(&format!("Allocate {NOBODY}"), of_nobody);
     Ok(())
+}
+
+fn words(status: &Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
 }
 
 /// All that an answer has.
