@@ -1,12 +1,13 @@
 //! GC: undoes attachments of one network that the runtime does not know any more.
 //!
 //! Only those whose namespace is gone, whatever the list says: a runtime's list may be wrong, and
-//! Multus never sends GC to secondary networks at all.
+//! Multus never sends GC to secondary networks at all. Without a list (libcni sends none where its
+//! caller gave none) nothing is known to be valid.
 
 use std::path::PathBuf;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Error, Result},
     grant,
     ipam::Ipam,
     netconf::{NetConf, ValidAttachment},
@@ -17,10 +18,7 @@ use crate::{
 
 /// Collects.
 pub fn gc(world: &World, conf: &NetConf, path: &[PathBuf]) -> Result<()> {
-    let Some(valid) = &conf.valid_attachments else {
-        let text = "network configuration: field cni.dev/valid-attachments is missing";
-        return Err(Error::new(Code::Config, text));
-    };
+    let valid = conf.valid_attachments.as_deref().unwrap_or_default();
     let mut errors = Vec::new();
     Record::remove_leftovers(&world.paths.attachments);
     for record in Record::list(&world.paths.attachments)? {
@@ -38,8 +36,8 @@ pub fn gc(world: &World, conf: &NetConf, path: &[PathBuf]) -> Result<()> {
         }
     }
     // Each record's own IPAM DEL has run. What else the plugin remembers of this network, it finds
-    // itself, if it can.
-    if let Some(kind) = conf.ipam.as_deref() {
+    // itself, if it can; without a list it would take the addresses of living pods.
+    if let (Some(kind), Some(_)) = (conf.ipam.as_deref(), &conf.valid_attachments) {
         let ipam = Ipam { kind, path, conf: &conf.raw, args: "" };
         errors.extend(ipam.gc().err());
     }

@@ -44,7 +44,7 @@ pub struct NetConf {
     pub log_file: Option<String>,
     /// `logLevel`.
     pub log_level: Option<Level>,
-    /// `cni.dev/valid-attachments`, which GC must have.
+    /// `cni.dev/valid-attachments`, which GC has.
     pub valid_attachments: Option<Vec<ValidAttachment>>,
     /// All of it, as it came.
     pub raw: Map<String, Value>,

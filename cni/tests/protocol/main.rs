@@ -49,7 +49,6 @@ fn a_wrong_call_is_told_with_its_code() {
         (Call::new("GC").conf("cniVersion", "1.0.0"), 1, "GC"),
         (Call::new("STATUS").conf("cniVersion", "1.0.0"), 1, "STATUS"),
         (Call::new("CHECK").conf("cniVersion", "0.3.1"), 1, "CHECK"),
-        (Call::new("GC"), 7, "valid-attachments"),
         (Call::new("CHECK"), 100, "attachment"),
     ] {
         let error = call.run(&node).unwrap_err();
@@ -477,6 +476,24 @@ fn gc_keeps_what_is_listed_foreign_or_alive() {
     assert_eq!(gc("another", json!([])), 2);
     assert_eq!(gc("default/net", json!([{"containerID": "c1", "ifname": "net1"}])), 1);
     assert_eq!(gc("default/net", json!([])), 0);
+}
+
+#[test]
+fn gc_without_a_list_takes_the_dead_and_asks_no_ipam_plugin() {
+    let node = Node::new();
+    let with_ipam = |call: Call| call.conf("ipam", json!({"type": "fake"}));
+    node.plugin("fake", r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.9/24"}]}"#, 0);
+    let add = |device: &str, container: &str| {
+        let call = Call::new("ADD").conf("deviceID", device).env("CNI_CONTAINERID", container);
+        call.run(&node).unwrap();
+    };
+    add(VHOST, "c1");
+    with_ipam(Call::new("GC")).run(&node).unwrap();
+    assert_eq!(node.records(), 1, "its namespace is there");
+    node.reboot();
+    with_ipam(Call::new("GC")).run(&node).unwrap();
+    assert_eq!(node.records(), 0);
+    assert!(!node.path("bin/calls").exists(), "{:?}", node.plugin_calls());
 }
 
 #[test]
