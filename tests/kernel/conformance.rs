@@ -259,7 +259,10 @@ fn an_address_by_dhcp_is_given_and_given_back() {
     let said = || fs::read_to_string(&seen).unwrap();
     let mut tcpdump = Command::new("ip");
     tcpdump.args(["netns", "exec", "rw-a", "tcpdump", "-nvvli", "net1", "udp", "port", "67"]);
-    let _tcpdump = Daemon::start(tcpdump.stdout(fs::File::create(&seen).unwrap()));
+    let out = fs::File::create(&seen).unwrap();
+    tcpdump.stdout(out.try_clone().unwrap()).stderr(out);
+    let _tcpdump = Daemon::start(&mut tcpdump);
+    stand::until("tcpdump listens", || said().contains("listening on"));
     let socket = stand.path("dhcp.sock");
     let mut daemon = Command::new("/opt/cni/bin/dhcp");
     let _dhcp = Daemon::start(daemon.args(["daemon", "-socketpath"]).arg(&socket));
@@ -272,7 +275,6 @@ fn an_address_by_dhcp_is_given_and_given_back() {
     assert_eq!(fs::read_to_string(&leases).unwrap().lines().count(), 1);
     pod.ping("10.88.8.1");
     stand.check(&pod, 1, &conf).unwrap();
-    stand::until("tcpdump sees", || said().contains("Request"));
     stand.del(&pod, 1, &conf);
     stand::until("the server is told", || said().contains("Release"));
     stand.del(&pod, 1, &conf);
