@@ -91,7 +91,9 @@ fn every_version_by_every_verb() {
     let node = Node::at_rest();
     let stand = Stand::new(&node, Plugin::Installed);
     let before = stand.netdevs(&node);
-    println!("version  ADD  ADD again  CHECK    CHECK of a change  DEL  DEL again  GC    STATUS");
+    println!(
+        "shown: version  ADD  ADD again  CHECK    CHECK of a change  DEL  DEL again  GC    STATUS"
+    );
     for version in VERSIONS {
         let pod = Pod::new("rw-a");
         let runtime = Runtime::new(&stand, &pod, &json!(version), &[]);
@@ -144,7 +146,7 @@ fn every_version_by_every_verb() {
             if knows_check { ("ok", "refused, named") } else { ("libcni's", "libcni's") };
         let gc = if knows_gc { "ok" } else { "none" };
         println!(
-            "{version:7}  ok   refused    {check:8} {of_change:18} ok   ok         {gc:4}  ok"
+            "shown: {version:7}  ok   refused    {check:8} {of_change:18} ok   ok         {gc:4}  ok"
         );
     }
 }

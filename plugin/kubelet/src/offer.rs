@@ -301,6 +301,18 @@ impl Offer {
     pub fn find(&self, id: &DeviceId) -> Option<&Item> {
         self.items.iter().find(|item| item.id() == id)
     }
+
+    /// This, with what a later look at some of the devices has seen.
+    pub fn with(&self, later: Self) -> Self {
+        let mut items = self.items.clone();
+        for item in later.items {
+            match items.iter_mut().find(|known| known.id() == item.id()) {
+                Some(known) => *known = item,
+                None => items.push(item),
+            }
+        }
+        Self { items, ..later }
+    }
 }
 
 impl Item {

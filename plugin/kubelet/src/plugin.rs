@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringway_kernel::Root;
-use ringway_node::Resource;
+use ringway_node::{DeviceId, Resource};
 use tokio::task::JoinSet;
 
 use crate::complaints::Complaints;
@@ -18,7 +18,7 @@ use crate::error::chain;
 use crate::holders;
 use crate::look::Look;
 use crate::metrics;
-use crate::offer::{self, Became, Item, Offers};
+use crate::offer::{self, Became, Item, Offer, Offers};
 use crate::publish;
 use crate::register::{self, register};
 use crate::shared::Shared;
@@ -85,6 +85,21 @@ impl Config {
     /// Those of [`Source::read`].
     pub fn observe(&self) -> Result<Offers, source::Error> {
         Ok(self.offers(&self.source.read(&self.root)?.supplies))
+    }
+
+    /// What a resource has of these devices now, by the source and a fresh look; `None` where it is not
+    /// offered (any more).
+    ///
+    /// # Errors
+    /// Those of [`Source::read`].
+    pub fn look_at(
+        &self,
+        resource: &Resource,
+        ids: &BTreeSet<DeviceId>,
+    ) -> Result<Option<Offer>, source::Error> {
+        let mut supplies = self.source.read_of(&self.root, ids)?.supplies;
+        supplies.retain(|supply| supply.resource == *resource);
+        Ok(self.offers(&supplies).remove(resource))
     }
 
     /// What can be offered of `supplies` now.

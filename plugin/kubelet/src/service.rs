@@ -130,38 +130,40 @@ impl Service {
     async fn answer(&self, request: &dp::AllocateRequest) -> Result<dp::AllocateResponse, Refused> {
         let Shared { config, .. } = &*self.shared;
         let containers = allocate::requested(&self.resource, request)?;
-        let _locks = self.lock(containers.iter().flatten().cloned().collect()).await?;
+        let asked: BTreeSet<DeviceId> = containers.iter().flatten().cloned().collect();
+        let _locks = self.lock(&asked).await?;
         let not_now = |error: &dyn std::error::Error| {
             Refused::not_now(format!("allocate {}: {}", self.resource, chain(error)))
         };
-        let offers = config.observe().map_err(|e| not_now(&e))?;
-        let offer = offers.get(&self.resource);
+        let offer = config.look_at(&self.resource, &asked).map_err(|e| not_now(&e))?;
         let mut container_responses = Vec::new();
         for ids in &containers {
-            container_responses.push(allocate::answer(&self.resource, offer, ids)?);
+            container_responses.push(allocate::answer(&self.resource, offer.as_ref(), ids)?);
         }
         // The names in the answer are resolved by the spec on disk: it must say what was just seen.
         if let Some(offer) = offer {
+            let all = self.offer.borrow().with(offer);
             let hook = config.hook.as_deref();
-            publish::spec(&config.cdi_dir, &self.resource, offer, hook).map_err(|e| not_now(&e))?;
+            publish::spec(&config.cdi_dir, &self.resource, &all, hook).map_err(|e| not_now(&e))?;
         }
         Ok(dp::AllocateResponse { container_responses })
     }
 
     /// Locks in the order of the ids, so that two allocations cannot wait for each other.
-    async fn lock(&self, ids: BTreeSet<DeviceId>) -> Result<Vec<Lock>, Refused> {
+    async fn lock(&self, ids: &BTreeSet<DeviceId>) -> Result<Vec<Lock>, Refused> {
         let locks = Locks::at(&self.shared.config.lock_dir);
         let start = Instant::now();
         let mut held = Vec::new();
         for id in ids {
             held.push(loop {
-                let tried = locks.try_lock(&id).map_err(|e| Refused::not_now(chain(&e)))?;
+                let tried = locks.try_lock(id).map_err(|e| Refused::not_now(chain(&e)))?;
                 if let Some(lock) = tried {
                     break lock;
                 }
                 let waited = start.elapsed();
                 if waited >= LOCK_WAIT {
-                    let status = Status::unavailable(chain(&lock::Error::Busy { id, waited }));
+                    let status =
+                        Status::unavailable(chain(&lock::Error::Busy { id: id.clone(), waited }));
                     return Err(Refused { reason: "busy", status });
                 }
                 tokio::time::sleep(lock::RETRY_INTERVAL).await;

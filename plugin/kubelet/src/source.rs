@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ringway_kernel::Root;
-use ringway_node::Resource;
 use ringway_node::pools::{self, Carrier, Pools};
+use ringway_node::{DeviceId, Resource};
 
 use crate::publish::Ours;
-use crate::sriovdp::{self, Routes};
+use crate::sriovdp::{self, Function, Routes};
 use crate::supply::{self, Delivery, Supply};
 
 /// Where it is written down what to offer.
@@ -87,6 +87,27 @@ impl Source {
     /// # Errors
     /// The file cannot be read or is wrong, or the machine cannot be looked at.
     pub fn read(&self, root: &Root) -> Result<Told, Error> {
+        self.read_with(|routes| sriovdp::functions(root, routes))
+    }
+
+    /// As [`Self::read`], and looks at no other devices than these: what becomes of one does not depend on
+    /// others. What else is written down may be missing.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_of(&self, root: &Root, ids: &BTreeSet<DeviceId>) -> Result<Told, Error> {
+        let addresses: Vec<_> = ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
+        let mut told = self.read_with(|routes| sriovdp::functions_at(root, routes, &addresses))?;
+        for supply in &mut told.supplies {
+            supply.entries.retain(|entry| ids.contains(&entry.device.id));
+        }
+        Ok(told)
+    }
+
+    fn read_with(
+        &self,
+        functions: impl FnOnce(&Routes) -> Result<Vec<Function>, ringway_kernel::Error>,
+    ) -> Result<Told, Error> {
         match self {
             Self::Pools(file) => {
                 let supplies = supply::of(&Pools::read(file)?);
@@ -95,7 +116,7 @@ impl Source {
             Self::Sriovdp { file, prefix, delivery, carrier } => {
                 let config = sriovdp::Config::read(file, prefix)?;
                 let routes = Routes::read();
-                let functions = sriovdp::functions(root, &routes)?;
+                let functions = functions(&routes)?;
                 let mut told = sriovdp::select(&config, &functions, *delivery);
                 let entries = told.supplies.iter_mut().flat_map(|supply| &mut supply.entries);
                 entries.for_each(|entry| entry.carrier = *carrier);

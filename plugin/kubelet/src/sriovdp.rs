@@ -16,7 +16,7 @@ mod selector;
 mod testing;
 
 pub use config::{AdditionalInfo, Config, DeviceType, Error, ResourceConfig};
-pub use functions::{Function, LinkType, VdpaDevice, functions};
+pub use functions::{Function, LinkType, VdpaDevice, functions, functions_at};
 pub use indices::OfParent;
 pub use routes::{Carries, Routes};
 pub use select::{NO_RESOURCE, select};

@@ -45,6 +45,20 @@ fn pools_of_one_resource_are_offered_together() {
 }
 
 #[test]
+fn a_later_look_counts_for_what_it_has_seen() {
+    let name = resource(VHOST);
+    let before = testing::offers(&pools()).remove(&name).unwrap();
+    let mut later = before.clone();
+    later.items.remove(0);
+    later.items[0].unusable = Some(Unusable::Draining("numvfs changes".to_owned()));
+    let mut new = later.items[0].clone();
+    new.entry.device.id = "0000:02:00.1".parse().unwrap();
+    later.items.push(new.clone());
+    let all = before.with(later.clone());
+    assert_eq!(all.items, [before.items[0].clone(), later.items[0].clone(), new]);
+}
+
+#[test]
 fn no_numa_node_is_no_topology() {
     let mut pools = pools();
     pools.pools[1].devices[0].numa_node = None;

@@ -100,17 +100,46 @@ pub struct VdpaDevice {
 /// An attribute that exists cannot be read or understood.
 pub fn functions(root: &Root, routes: &Routes) -> Result<Vec<Function>, Error> {
     let addresses = pci::list(root)?;
-    let (mut pfs, mut parents) = (BTreeMap::new(), BTreeMap::new());
-    for &pf in &addresses {
+    these(root, routes, &addresses, &addresses)
+}
+
+/// Those of `addresses` that are network controllers or accelerators.
+///
+/// # Errors
+/// As [`functions`].
+pub fn functions_at(
+    root: &Root,
+    routes: &Routes,
+    addresses: &[Address],
+) -> Result<Vec<Function>, Error> {
+    let mut pfs = addresses.to_vec();
+    for &address in addresses {
+        pfs.extend(sriov::physfn(root, address)?);
+    }
+    pfs.sort();
+    pfs.dedup();
+    these(root, routes, addresses, &pfs)
+}
+
+/// `pfs` are those that may be PFs of them, or be PFs themselves.
+fn these(
+    root: &Root,
+    routes: &Routes,
+    addresses: &[Address],
+    pfs: &[Address],
+) -> Result<Vec<Function>, Error> {
+    let (mut with_vfs, mut parents) = (BTreeMap::new(), BTreeMap::new());
+    for &pf in pfs {
         let vfs = sriov::functions(root, pf)?;
         if !vfs.is_empty() {
-            pfs.insert(pf, pci::netdevs(root, pf)?);
+            with_vfs.insert(pf, pci::netdevs(root, pf)?);
         }
         parents.extend(vfs.into_iter().map(|vf| (vf.address, (pf, vf.index))));
     }
-    let machine = Machine { root, routes, vdpa: vdpa_bus::functions(root)?, pfs, parents };
+    let vdpa = vdpa_bus::functions(root)?;
+    let machine = Machine { root, routes, vdpa, pfs: with_vfs, parents };
     let mut functions = Vec::new();
-    for address in addresses {
+    for &address in addresses {
         match machine.function(address) {
             Ok(function) => functions.extend(function),
             // gone since it was listed
@@ -250,5 +279,11 @@ mod tests {
         // of its PF; its own; of its PF; by its class, as its interface is away; none
         assert_eq!(types, [ether, ether, infiniband, ether, infiniband, None]);
         assert_eq!(found[5].driver, None);
+        for function in &found {
+            let alone = functions_at(&tree.root(), &routes, &[function.address]).unwrap();
+            assert_eq!(alone, std::slice::from_ref(function));
+        }
+        let others = ["0000:04:00.0", "0000:09:00.0"].map(|address| address.parse().unwrap());
+        assert_eq!(functions_at(&tree.root(), &routes, &others).unwrap(), []);
     }
 }
