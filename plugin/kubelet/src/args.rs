@@ -114,8 +114,8 @@ pub struct Args {
     until_replaced: bool,
 
     /// Seconds between looks at sysfs. 0: a look when something changes, and every 5 seconds only
-    /// where nothing tells of a change: for carriers that count, nodes of uio and RDMA, with
-    /// --sriovdp-config, and while something is wrong.
+    /// where nothing tells of a change: for carriers that count, nodes of uio and RDMA, and while
+    /// something is wrong. With --sriovdp-config every 60 seconds at least, for default routes.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     health_interval: Duration,
 

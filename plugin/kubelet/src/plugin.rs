@@ -41,6 +41,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between two looks where nothing tells of a change.
 const POLLED: Duration = Duration::from_secs(5);
 
+/// The same where only default routes are meant.
+const POLLED_ROUTES: Duration = Duration::from_secs(60);
+
 /// Between two looks whether an instance that took our place is still there: one that was killed
 /// tells nobody.
 const SUCCESSOR_LOOK: Duration = Duration::from_millis(500);
@@ -500,9 +503,11 @@ fn polled(
     if let Some(interval) = shared.config.health_interval {
         return Some(interval);
     }
-    let by_hand = matches!(shared.config.source, Source::Sriovdp { .. });
     let untold = |item: &Item| !item.is_told_by_events();
     let mut items = offers.values().flat_map(|offer| &offer.items);
-    let needed = !watches || !shared.hears() || by_hand || complaints.any() || items.any(untold);
-    needed.then_some(POLLED)
+    if !watches || !shared.hears() || complaints.any() || items.any(untold) {
+        return Some(POLLED);
+    }
+    // what people write speaks of routes, too, of which no event comes; an allocation looks at them
+    matches!(shared.config.source, Source::Sriovdp { .. }).then_some(POLLED_ROUTES)
 }
