@@ -102,7 +102,8 @@ fn check_netdev(world: &World, record: &Record, success: &Success, told: &Told) 
     let netns = record.netns.find()?;
     let path = record.netns.path.display().to_string();
     let netns = netns.ok_or_else(|| differs("namespace", "none or another", &path))?;
-    let link = netdev::in_pod(&world.root, &record.place, &netns)?;
+    let mut inside = Links::open_in(&netns)?;
+    let link = netdev::in_pod(&world.root, &record.place, &mut inside)?;
     let what = format!("interface of {} in {path}", record.place);
     let link = link.ok_or_else(|| differs(&what, "none", &success.interface.name))?;
     if let (Some(before), Some(_)) = (&record.before, record.place.vdpa()) {
@@ -111,12 +112,9 @@ fn check_netdev(world: &World, record: &Record, success: &Success, told: &Told) 
         same("permanent MAC", &of, link.permanent_mac, before.permanent_mac)?;
     }
     let routes = &success.addressing.routes;
-    let (addresses, found) = netns.run(|| {
-        let mut links = Links::open()?;
-        let addresses = links.addresses()?;
-        let destinations: Vec<_> = routes.iter().map(|route| route.dst).collect();
-        Ok::<_, ringway_kernel::Error>((addresses, links.next_hops(&destinations)?))
-    })?;
+    let addresses = inside.addresses()?;
+    let destinations: Vec<_> = routes.iter().map(|route| route.dst).collect();
+    let found = inside.next_hops(&destinations)?;
     compare(&link, &addresses, success, told)?;
     routes
         .iter()

@@ -84,12 +84,12 @@ pub fn on_host(root: &Root, place: &Place) -> Result<Option<Link>> {
     Ok(Links::open()?.of_device(&owner.dir)?)
 }
 
-/// The netdev of a device in another namespace. sysfs does not show it there; the link itself
-/// tells its device (`IFLA_PARENT_DEV_NAME`, from Linux 5.14).
-pub fn in_pod(root: &Root, place: &Place, netns: &Netns) -> Result<Option<Link>> {
+/// The netdev of a device among the links of another namespace. sysfs does not show it there; the
+/// link itself tells its device (`IFLA_PARENT_DEV_NAME`, from Linux 5.14).
+pub fn in_pod(root: &Root, place: &Place, inside: &mut Links) -> Result<Option<Link>> {
     let Some(Owner { dir, bus }) = place.owner(root)? else { return Ok(None) };
     let Some(device) = dir.file_name().and_then(|name| name.to_str()) else { return Ok(None) };
-    let links = netns.run(|| Links::open()?.list())?;
+    let links = inside.list()?;
     let is_its = |link: &Link| {
         link.parent_bus.as_deref() == Some(bus) && link.parent_name.as_deref() == Some(device)
     };
@@ -118,10 +118,11 @@ pub fn bring_home(root: &Root, place: &Place, netns: Option<&Netns>, name: &str)
     if place.owner(root)?.is_none() {
         return Ok(Home::Gone);
     }
-    if let Some(netns) = netns
-        && let Some(link) = in_pod(root, place, netns)?
-    {
-        bring_back(netns, &link, name)?;
+    if let Some(netns) = netns {
+        let mut inside = Links::open_in(netns)?;
+        if let Some(link) = in_pod(root, place, &mut inside)? {
+            bring_back(&mut inside, &link, name)?;
+        }
     }
     let link = wait_on_host(root, place, netns.is_none())?;
     Ok(link.map_or(Home::Away, |link| Home::Here(Box::new(link))))
@@ -129,23 +130,20 @@ pub fn bring_home(root: &Root, place: &Place, netns: Option<&Netns>, name: &str)
 
 /// Out of a pod, under its old name if that is free: no other plugin or rule then sees it under
 /// the pod's name.
-fn bring_back(netns: &Netns, link: &Link, name: &str) -> Result<()> {
+fn bring_back(inside: &mut Links, link: &Link, name: &str) -> Result<()> {
     let home = Netns::current()?;
-    let moved = netns.run(|| {
-        let mut links = Links::open()?;
-        links.set_down(link.index)?;
-        match links.move_to(link.index, home.as_fd(), name) {
-            // The name is taken at home, which the kernel may find before the move or after it.
-            Err(error) if error.errno() == Some(errno::EEXIST) => match links.get(link.index) {
-                // As the kernel does it for a dead namespace (default_device_exit_net,
-                // net/core/dev.c).
-                Ok(_) => links.move_to(link.index, home.as_fd(), &format!("dev{}", link.index)),
-                Err(error) if error.is_missing() => Ok(()),
-                Err(error) => Err(error),
-            },
-            moved => moved,
-        }
-    });
+    inside.set_down(link.index)?;
+    let moved = match inside.move_to(link.index, home.as_fd(), name) {
+        // The name is taken at home, which the kernel may find before the move or after it.
+        Err(error) if error.errno() == Some(errno::EEXIST) => match inside.get(link.index) {
+            // As the kernel does it for a dead namespace (default_device_exit_net,
+            // net/core/dev.c).
+            Ok(_) => inside.move_to(link.index, home.as_fd(), &format!("dev{}", link.index)),
+            Err(error) if error.is_missing() => Ok(()),
+            Err(error) => Err(error),
+        },
+        moved => moved,
+    };
     Ok(moved?)
 }
 

@@ -21,6 +21,7 @@ use crate::{
     error::{Error, Result},
     mac::Mac,
     netlink::{Socket, Subject},
+    netns::Netns,
     sysfs,
 };
 
@@ -80,6 +81,12 @@ impl Links {
     /// Opens the calling thread's network namespace.
     pub fn open() -> Result<Self> {
         Ok(Self { socket: Socket::route()? })
+    }
+
+    /// Opens another namespace. The socket stays there, and the calling thread here. Errors are those
+    /// of [`Netns::run`].
+    pub fn open_in(netns: &Netns) -> Result<Self> {
+        netns.run(Self::open)
     }
 
     /// All links.

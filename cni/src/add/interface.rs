@@ -52,7 +52,8 @@ pub(super) fn attach(
     if let Some(change) = &change {
         vf::apply(&world.root, change)?;
     }
-    let link = enter(&link, netns, &call.target.ifname, wanted)?;
+    let mut inside = Links::open_in(netns)?;
+    let link = enter(&link, netns, &mut inside, &call.target.ifname, wanted)?;
     if let Some(change) = &change {
         vf::verify(&world.root, change)?;
     }
@@ -65,12 +66,22 @@ pub(super) fn attach(
         pci_id: grant.device.pci_address,
     };
     finish(world, call, grant, guard, interface, |addressing| {
-        netns.run(|| Ok(shape::configure(&mut Links::open()?, &link, addressing)))?
+        if addressing.ips.is_empty() && addressing.routes.is_empty() {
+            return Ok(inside.set_up(link.index)?);
+        }
+        // `/proc/sys/net` is that of the thread.
+        netns.run(|| Ok(shape::configure(&mut inside, &link, addressing)))?
     })
 }
 
 /// Moves and renames in one request, and gives the link as it then is.
-fn enter(link: &Link, netns: &Netns, ifname: &str, wanted: Wanted) -> Result<Link> {
+fn enter(
+    link: &Link,
+    netns: &Netns,
+    inside: &mut Links,
+    ifname: &str,
+    wanted: Wanted,
+) -> Result<Link> {
     let taken = || {
         let text = format!(
             "environment variable CNI_IFNAME={ifname:?}: the name, or one of {:?}, is taken in the pod",
@@ -80,7 +91,7 @@ fn enter(link: &Link, netns: &Netns, ifname: &str, wanted: Wanted) -> Result<Lin
     };
     // The kernel would find out only after it has moved the link (see Links::move_to): look first,
     // and leave to the guard what a pod that races with us makes of it.
-    let known = netns.run(|| Links::open()?.list())?;
+    let known = inside.list()?;
     if known.iter().any(|other| other.name == ifname || other.altnames.iter().any(|a| a == ifname))
     {
         return Err(taken());
@@ -91,10 +102,7 @@ fn enter(link: &Link, netns: &Netns, ifname: &str, wanted: Wanted) -> Result<Lin
             _ => Error::from(error),
         }
     })?;
-    netns.run(|| {
-        let mut links = Links::open()?;
-        // The number may be another one there.
-        let link = links.by_name(ifname)?;
-        Ok(shape::shape(&mut links, link, wanted))
-    })?
+    // The number may be another one there.
+    let link = inside.by_name(ifname)?;
+    shape::shape(inside, link, wanted)
 }
