@@ -161,6 +161,9 @@ fn wait_on_host(root: &Root, place: &Place, patient: bool) -> Result<Option<Link
 /// Makes a netdev on the host what it was before ADD. `by_pf`: its address was the PF's to say, and
 /// is again.
 pub fn make_as_before(place: &Place, link: &Link, before: &Before, by_pf: bool) -> Result<()> {
+    if Before::from(link) == *before {
+        return Ok(());
+    }
     let mut links = Links::open()?;
     if link.up && !before.up {
         links.set_down(link.index)?;

@@ -83,10 +83,10 @@ impl Links {
         Ok(Self { socket: Socket::route()? })
     }
 
-    /// Opens another namespace. The socket stays there, and the calling thread here. Errors are those
-    /// of [`Netns::run`].
+    /// Opens another namespace. The socket stays there, and the calling thread here. Needs
+    /// `CAP_SYS_ADMIN`.
     pub fn open_in(netns: &Netns) -> Result<Self> {
-        netns.run(Self::open)
+        netns.visit(Self::open)
     }
 
     /// All links.

@@ -21,8 +21,8 @@ use wire::{Event, Flags};
 const ROUTE: isize = 0;
 /// `NETLINK_GENERIC`.
 const GENERIC: isize = 16;
-/// `MSG_PEEK` and `MSG_TRUNC` (include/linux/socket.h): look at a datagram's whole length.
-const PEEK_LENGTH: i32 = 0x02 | 0x20;
+/// `MSG_TRUNC` (include/linux/socket.h): tells a datagram's whole length, though it does not fit.
+const WHOLE_LENGTH: i32 = 0x20;
 
 /// Dumps come in datagrams of 32 KiB at most (`NLMSG_GOODSIZE`, net/netlink/af_netlink.c); a
 /// single link with 250 VFs needs 64 KiB.
@@ -67,6 +67,9 @@ impl Subject<'_> {
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
+    /// Room for any datagram, so that none must be asked for its length first. What is not written
+    /// to takes no memory.
+    datagram: Vec<u8>,
 }
 
 impl std::fmt::Debug for Socket {
@@ -97,7 +100,7 @@ impl Socket {
             Ok(raw)
         };
         let raw = open().map_err(|source| Error::io("open", name, source))?;
-        Ok(Self { raw, sequence: 0 })
+        Ok(Self { raw, sequence: 0, datagram: Vec::with_capacity(LONGEST_DATAGRAM) })
     }
 
     /// Sends a request and returns the messages before its acknowledgement.
@@ -148,16 +151,17 @@ impl Socket {
         self.collect(about)
     }
 
-    fn collect(&self, about: Subject<'_>) -> Result<Answer> {
+    fn collect(&mut self, about: Subject<'_>) -> Result<Answer> {
         let mut answer = Answer::default();
         let mut received = 0;
         loop {
-            let datagram = self.receive(about)?;
+            self.receive(about)?;
+            let datagram = &self.datagram;
             received += datagram.len();
             if received > LONGEST_ANSWER {
                 return Err(Error::parse(about.op, about.object, "an answer below 64 MiB"));
             }
-            for event in wire::parse(&datagram, self.sequence)? {
+            for event in wire::parse(datagram, self.sequence)? {
                 match event {
                     Event::Message { kind, body, interrupted } => {
                         answer.interrupted |= interrupted;
@@ -173,23 +177,22 @@ impl Socket {
         }
     }
 
-    fn receive(&self, about: Subject<'_>) -> Result<Vec<u8>> {
-        let failed = |source| about.failed("receive for", source);
+    fn receive(&mut self, about: Subject<'_>) -> Result<()> {
+        let Self { raw, datagram, .. } = self;
+        datagram.clear();
         // A socket with a receive timeout is never restarted after a signal (man 7 signal).
-        let (length, _) =
-            retry(|| self.raw.recv_from(&mut Vec::new(), PEEK_LENGTH)).map_err(failed)?;
+        let (length, _) = retry(|| raw.recv_from(datagram, WHOLE_LENGTH))
+            .map_err(|source| about.failed("receive for", source))?;
         if length > LONGEST_DATAGRAM {
             return Err(Error::parse(about.op, about.object, "a datagram below 1 MiB"));
         }
-        let mut datagram = Vec::with_capacity(length);
-        retry(|| self.raw.recv_from(&mut datagram, 0)).map_err(failed)?;
         trace!(
             op = about.op,
             object = about.object,
             bytes = format_args!("{datagram:02x?}"),
             "netlink receive"
         );
-        Ok(datagram)
+        Ok(())
     }
 }
 

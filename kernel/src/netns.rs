@@ -9,7 +9,7 @@ use std::{
     },
     panic,
     path::{Path, PathBuf},
-    thread,
+    process, thread,
 };
 
 use rustix::{
@@ -88,6 +88,20 @@ impl Netns {
         self.file.as_fd()
     }
 
+    /// Runs `work` in the namespace on the calling thread, which is back when it ends: for a socket,
+    /// which stays where it was opened. Needs `CAP_SYS_ADMIN`, and a thread that is nobody else's
+    /// meanwhile.
+    pub(crate) fn visit<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let home = Home(Self::current()?);
+        let enter = move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network));
+        if let Err(errno) = enter {
+            return Err(Error::io("enter network namespace", &self.path, errno.into()));
+        }
+        let done = work();
+        drop(home);
+        done
+    }
+
     /// Runs `work` in the namespace, on a thread of its own that ends with it: entering a
     /// namespace is a matter of the thread, so that nothing else of the process changes. Sockets
     /// opened there stay there. Needs `CAP_SYS_ADMIN`.
@@ -110,6 +124,20 @@ impl Netns {
                 .map_err(|source| Error::io("start thread for", &self.path, source))?;
             thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
         })
+    }
+}
+
+/// Where a thread that enters another namespace comes from, and is again when this is dropped.
+struct Home(Netns);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let back = move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network));
+        if let Err(errno) = back {
+            // Whatever came next would be done to somebody else's interfaces.
+            tracing::error!(error = %errno, "a thread cannot come back from a network namespace");
+            process::abort();
+        }
     }
 }
 

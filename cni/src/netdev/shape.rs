@@ -29,6 +29,13 @@ pub struct Wanted {
 
 /// Sets MTU and MAC, and reads them back.
 pub fn shape(links: &mut Links, link: Link, wanted: Wanted) -> Result<Link> {
+    let as_wanted = |link: &Link| {
+        wanted.mac.is_none_or(|mac| link.mac == Some(mac))
+            && wanted.mtu.is_none_or(|mtu| mtu == link.mtu)
+    };
+    if as_wanted(&link) {
+        return Ok(link);
+    }
     if let Some(mac) = wanted.mac.filter(|mac| link.mac != Some(*mac)) {
         let has = link.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
         if !wanted.takes_mac && !wanted.by_pf {

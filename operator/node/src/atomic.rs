@@ -204,7 +204,9 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     if !about.is_file() {
         return Err(Error::NotRegular { path: path.to_owned() });
     }
-    let mut bytes = Vec::new();
+    // one byte more than there is: the end is then seen without growing
+    let expected = about.len().min(limit).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|e| Error::io("read", path, e))?;
