@@ -92,6 +92,17 @@ fn representors_come_with_switchdev_and_are_told_from_the_uplink() {
 }
 
 #[test]
+fn what_a_device_runs_is_told() {
+    let card = Simulated::new();
+    let devlink = Devlink::require().unwrap();
+    // nsim_dev_info_get, drivers/net/netdevsim/dev.c
+    let expected = ("fw.mgmt".to_owned(), "10.20.30".to_owned());
+    assert_eq!(devlink.running_versions(&card.handle).unwrap(), [expected]);
+    let nobody: Handle = "netdevsim/netdevsim78".parse().unwrap();
+    assert!(devlink.running_versions(&nobody).unwrap_err().is_missing());
+}
+
+#[test]
 fn a_device_that_is_not_there_is_refused_in_words() {
     let devlink = Devlink::require().unwrap();
     let nobody: Handle = "netdevsim/netdevsim78".parse().unwrap();

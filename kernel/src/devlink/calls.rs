@@ -81,6 +81,23 @@ impl Devlink {
         })
     }
 
+    /// The names and values of all that a device runs (Documentation/networking/devlink/
+    /// devlink-info.rst): `fw.app.name` is the package of a card that takes one. Empty where its driver
+    /// tells nothing.
+    pub fn running_versions(self, device: &Handle) -> Result<Vec<(String, String)>> {
+        let object = device.to_string();
+        let about = Subject { op: "get info of", object: &object };
+        match self.request(about, &wire::encode_get_info(device)) {
+            Ok(answer) => match answer.first() {
+                Some(message) => wire::parse_running_versions(&message.body),
+                None => Ok(Vec::new()),
+            },
+            // no info_get (devlink_nl_info_get_doit, net/devlink/dev.c)
+            Err(error) if error.errno() == Some(errno::EOPNOTSUPP) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn request(self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
         Socket::generic()?.request(about, self.family, body)
     }

@@ -45,6 +45,26 @@ fn device_answer() {
 }
 
 #[test]
+fn info_answer() {
+    assert_eq!(encode_get_info(&handle()), [&[51, 1, 0, 0], HANDLE].concat());
+    let answer = |rest: &[u8]| parse_running_versions(&[&[51, 1, 0, 0], HANDLE, rest].concat());
+    #[rustfmt::skip]
+    let ice = [
+        8, 0, 98, 0, b'i', b'c', b'e', 0,                  // INFO_DRIVER_NAME
+        20, 0, 100, 128,                                   // INFO_VERSION_FIXED, nested
+        7, 0, 103, 0, b'i', b'd', 0, 0,                    // INFO_VERSION_NAME
+        6, 0, 104, 0, b'K', 0, 0, 0,                       // INFO_VERSION_VALUE
+        36, 0, 101, 128,                                   // INFO_VERSION_RUNNING, nested
+        16, 0, 103, 0, b'f', b'w', b'.', b'a', b'p', b'p', b'.', b'n', b'a', b'm', b'e', 0,
+        16, 0, 104, 0, b'I', b'C', b'E', b' ', b'C', b'O', b'M', b'M', b'S', b' ', b'P', 0,
+    ];
+    let expected = ("fw.app.name".to_owned(), "ICE COMMS P".to_owned());
+    assert_eq!(answer(&ice).unwrap(), [expected]);
+    assert_eq!(answer(&[]).unwrap(), []);
+    assert!(answer(&ice[..ice.len() - 20]).is_err(), "cut");
+}
+
+#[test]
 fn eswitch_answer() {
     let answer = |rest: &[u8]| parse_eswitch_mode(&[&[29, 1, 0, 0], HANDLE, rest].concat());
     #[rustfmt::skip]

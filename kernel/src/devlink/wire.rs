@@ -20,6 +20,8 @@ pub mod command {
     pub const ESWITCH_GET: u8 = 29;
     /// `DEVLINK_CMD_ESWITCH_SET`.
     pub const ESWITCH_SET: u8 = 30;
+    /// `DEVLINK_CMD_INFO_GET`.
+    pub const INFO_GET: u8 = 51;
 }
 
 /// `enum devlink_attr`, include/uapi/linux/devlink.h.
@@ -30,6 +32,12 @@ pub mod attr {
     pub const DEV_NAME: u16 = 2;
     /// `DEVLINK_ATTR_ESWITCH_MODE`, u16.
     pub const ESWITCH_MODE: u16 = 25;
+    /// `DEVLINK_ATTR_INFO_VERSION_RUNNING`, nested.
+    pub const INFO_VERSION_RUNNING: u16 = 101;
+    /// `DEVLINK_ATTR_INFO_VERSION_NAME`, string.
+    pub const INFO_VERSION_NAME: u16 = 103;
+    /// `DEVLINK_ATTR_INFO_VERSION_VALUE`, string.
+    pub const INFO_VERSION_VALUE: u16 = 104;
 }
 
 /// `enum devlink_eswitch_mode`, include/uapi/linux/devlink.h.
@@ -55,6 +63,33 @@ pub fn encode_set_eswitch_mode(handle: &Handle, mode: EswitchMode) -> Vec<u8> {
     let mut body = named(command::ESWITCH_SET, handle);
     push(&mut body, attr::ESWITCH_MODE, &mode.number().to_ne_bytes());
     body
+}
+
+/// The body of a request for what a device runs.
+pub fn encode_get_info(handle: &Handle) -> Vec<u8> {
+    named(command::INFO_GET, handle)
+}
+
+/// The names and values of all that a device runs, from an answer's body.
+pub fn parse_running_versions(body: &[u8]) -> Result<Vec<(String, String)>> {
+    let mut versions = Vec::new();
+    for attribute in attributes(body)? {
+        let attribute = attribute?;
+        if attribute.kind != attr::INFO_VERSION_RUNNING {
+            continue;
+        }
+        let (mut name, mut value) = (None, None);
+        for inner in attribute::parse(attribute.value) {
+            let inner = inner?;
+            match inner.kind {
+                attr::INFO_VERSION_NAME => name = Some(inner.string()?),
+                attr::INFO_VERSION_VALUE => value = Some(inner.string()?),
+                _ => {}
+            }
+        }
+        versions.extend(name.zip(value));
+    }
+    Ok(versions)
 }
 
 /// A device from an answer's body.

@@ -72,7 +72,8 @@ fn publish_once(config: &plugin::Config) -> anyhow::Result<()> {
 fn check(config: &plugin::Config, output: Output) -> anyhow::Result<ExitCode> {
     let mut told = config.source.read(&config.root).context("see what would be offered")?;
     if matches!(config.source, Source::Pools(_)) {
-        let functions = sriovdp::functions(&config.root, &sriovdp::Routes::read())
+        let (routes, packages) = (sriovdp::Routes::read(), sriovdp::Packages::default());
+        let functions = sriovdp::functions(&config.root, &routes, &packages)
             .context("find the machine's functions")?;
         told.left_out = check::not_in_pools(&told.supplies, &functions);
     }

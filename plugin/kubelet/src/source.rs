@@ -8,7 +8,7 @@ use ringway_node::pools::{self, Carrier, Pools};
 use ringway_node::{DeviceId, Resource};
 
 use crate::publish::Ours;
-use crate::sriovdp::{self, Function, Routes};
+use crate::sriovdp::{self, Function, Packages, Routes};
 use crate::supply::{self, Delivery, Supply};
 
 /// Where it is written down what to offer.
@@ -87,7 +87,7 @@ impl Source {
     /// # Errors
     /// The file cannot be read or is wrong, or the machine cannot be looked at.
     pub fn read(&self, root: &Root) -> Result<Told, Error> {
-        self.read_with(|routes| sriovdp::functions(root, routes))
+        self.read_with(|routes, packages| sriovdp::functions(root, routes, packages))
     }
 
     /// As [`Self::read`], and looks at no other devices than these: what becomes of one does not depend on
@@ -97,7 +97,9 @@ impl Source {
     /// As [`Self::read`].
     pub fn read_of(&self, root: &Root, ids: &BTreeSet<DeviceId>) -> Result<Told, Error> {
         let addresses: Vec<_> = ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
-        let mut told = self.read_with(|routes| sriovdp::functions_at(root, routes, &addresses))?;
+        let mut told = self.read_with(|routes, packages| {
+            sriovdp::functions_at(root, routes, packages, &addresses)
+        })?;
         for supply in &mut told.supplies {
             supply.entries.retain(|entry| ids.contains(&entry.device.id));
         }
@@ -106,7 +108,7 @@ impl Source {
 
     fn read_with(
         &self,
-        functions: impl FnOnce(&Routes) -> Result<Vec<Function>, ringway_kernel::Error>,
+        functions: impl FnOnce(&Routes, &Packages) -> Result<Vec<Function>, ringway_kernel::Error>,
     ) -> Result<Told, Error> {
         match self {
             Self::Pools(file) => {
@@ -116,7 +118,11 @@ impl Source {
             Self::Sriovdp { file, prefix, delivery, carrier } => {
                 let config = sriovdp::Config::read(file, prefix)?;
                 let routes = Routes::read();
-                let functions = functions(&routes)?;
+                let packages = match config.asks_for_packages() {
+                    true => Packages::read(),
+                    false => Packages::default(),
+                };
+                let functions = functions(&routes, &packages)?;
                 let mut told = sriovdp::select(&config, &functions, *delivery);
                 let entries = told.supplies.iter_mut().flat_map(|supply| &mut supply.entries);
                 entries.for_each(|entry| entry.carrier = *carrier);

@@ -158,6 +158,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether a function's card must be asked which package it runs.
+    pub fn asks_for_packages(&self) -> bool {
+        let mut selectors = self.resources.iter().flat_map(|resource| &resource.selectors);
+        selectors.any(|selector| !selector.ddp_profiles.is_empty())
+    }
+
     fn ignored(&mut self, path: &str, fields: &Fields) {
         let names: Vec<&str> = fields.unknown().collect();
         if !names.is_empty() {
@@ -254,7 +260,7 @@ impl Config {
 
     /// What is read, and does not do what its author may think.
     fn doubts(&mut self, path: &str, selector: &Selector) {
-        let Selector { pf_names, root_devices, link_types, ddp_profiles, .. } = selector;
+        let Selector { pf_names, root_devices, link_types, .. } = selector;
         for of in pf_names.iter().chain(root_devices).filter(|of| of.nonsense()) {
             self.warnings.push(format!(
                 "{path}: {:?}: must be a parent, or a parent, # and indices such as 0-3,5",
@@ -263,12 +269,6 @@ impl Config {
         }
         if link_types.len() > 1 {
             self.warnings.push(format!("{path}.linkTypes: one value is expected"));
-        }
-        if !ddp_profiles.is_empty() {
-            self.warnings.push(format!(
-                "{path}.ddpProfiles: Ringway does not read the package that a card runs, so that the \
-                 functions for which all else holds are offered nowhere"
-            ));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ringway_kernel::pci::{self, Address, Ids};
 use ringway_kernel::{Error, Root, sriov, sysfs, userspace, vdpa_bus};
 
+use super::packages::Packages;
 use super::routes::{Carries, Routes};
 
 /// The base class of processing accelerators (PCI Code and ID Assignment Specification).
@@ -42,6 +43,8 @@ pub struct Function {
     pub carries: Carries,
     /// Its RDMA devices.
     pub rdma_devices: Vec<String>,
+    /// The package that its card runs, where that is known and was asked for.
+    pub package: Option<String>,
     /// InfiniBand's partition key at index 0.
     pub partition_key: Option<String>,
     /// The vDPA devices that were made on it.
@@ -98,9 +101,13 @@ pub struct VdpaDevice {
 ///
 /// # Errors
 /// An attribute that exists cannot be read or understood.
-pub fn functions(root: &Root, routes: &Routes) -> Result<Vec<Function>, Error> {
+pub fn functions(
+    root: &Root,
+    routes: &Routes,
+    packages: &Packages,
+) -> Result<Vec<Function>, Error> {
     let addresses = pci::list(root)?;
-    these(root, routes, &addresses, &addresses)
+    these(root, (routes, packages), &addresses, &addresses)
 }
 
 /// Those of `addresses` that are network controllers or accelerators.
@@ -110,6 +117,7 @@ pub fn functions(root: &Root, routes: &Routes) -> Result<Vec<Function>, Error> {
 pub fn functions_at(
     root: &Root,
     routes: &Routes,
+    packages: &Packages,
     addresses: &[Address],
 ) -> Result<Vec<Function>, Error> {
     let mut pfs = addresses.to_vec();
@@ -118,13 +126,13 @@ pub fn functions_at(
     }
     pfs.sort();
     pfs.dedup();
-    these(root, routes, addresses, &pfs)
+    these(root, (routes, packages), addresses, &pfs)
 }
 
 /// `pfs` are those that may be PFs of them, or be PFs themselves.
 fn these(
     root: &Root,
-    routes: &Routes,
+    (routes, packages): (&Routes, &Packages),
     addresses: &[Address],
     pfs: &[Address],
 ) -> Result<Vec<Function>, Error> {
@@ -137,7 +145,7 @@ fn these(
         parents.extend(vfs.into_iter().map(|vf| (vf.address, (pf, vf.index))));
     }
     let vdpa = vdpa_bus::functions(root)?;
-    let machine = Machine { root, routes, vdpa, pfs: with_vfs, parents };
+    let machine = Machine { root, routes, packages, vdpa, pfs: with_vfs, parents };
     let mut functions = Vec::new();
     for &address in addresses {
         match machine.function(address) {
@@ -154,6 +162,7 @@ fn these(
 struct Machine<'a> {
     root: &'a Root,
     routes: &'a Routes,
+    packages: &'a Packages,
     /// vDPA devices, and what they were made on.
     vdpa: Vec<(String, Address)>,
     /// The interfaces of each PF that has VFs.
@@ -186,6 +195,7 @@ impl Machine<'_> {
             netdevs,
             link_type: None,
             rdma_devices: userspace::rdma_devices(root, address)?,
+            package: self.packages.of(address, pf).map(str::to_owned),
             partition_key: userspace::partition_key(root, address)?,
             vdpa: self.vdpa_of(address)?,
         };
@@ -248,7 +258,8 @@ mod tests {
         tree.write("sys/class/net/ens1f0/type", "1\n");
         tree.write("sys/class/net/eth3/type", "32\n");
         let routes = Routes::default();
-        let found = functions(&tree.root(), &routes).unwrap();
+        let packages = Packages::from([("0000:01:00.0", "p"), ("0000:01:00.3", "of its own")]);
+        let found = functions(&tree.root(), &routes, &packages).unwrap();
         let addresses: Vec<_> = found.iter().map(|f| f.address.to_string()).collect();
         assert_eq!(
             addresses,
@@ -280,10 +291,14 @@ mod tests {
         assert_eq!(types, [ether, ether, infiniband, ether, infiniband, None]);
         assert_eq!(found[5].driver, None);
         for function in &found {
-            let alone = functions_at(&tree.root(), &routes, &[function.address]).unwrap();
+            let address = [function.address];
+            let alone = functions_at(&tree.root(), &routes, &packages, &address).unwrap();
             assert_eq!(alone, std::slice::from_ref(function));
         }
         let others = ["0000:04:00.0", "0000:09:00.0"].map(|address| address.parse().unwrap());
-        assert_eq!(functions_at(&tree.root(), &routes, &others).unwrap(), []);
+        assert_eq!(functions_at(&tree.root(), &routes, &packages, &others).unwrap(), []);
+        let packages: Vec<_> = found.iter().map(|f| f.package.as_deref()).collect();
+        let of_pf = Some("p");
+        assert_eq!(packages, [of_pf, of_pf, Some("of its own"), of_pf, None, None]);
     }
 }

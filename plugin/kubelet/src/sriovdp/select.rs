@@ -114,7 +114,8 @@ impl Fate {
             Ok(()) => *self = Self::Taken,
             Err(Mismatch::No(reason)) => reasons.push(format!("{name}: {reason}")),
             Err(Mismatch::Unknown(key)) => {
-                let reason = format!("{name} may want it, by {key}, which Ringway does not read");
+                let reason =
+                    format!("{name} may want it, by {key}, which its driver does not tell");
                 *self = Self::Refused(reason);
             }
         }

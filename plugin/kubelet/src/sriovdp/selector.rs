@@ -58,7 +58,7 @@ impl VdpaType {
 pub(super) enum Mismatch {
     /// This key has not its value.
     No(String),
-    /// All else holds, but this key is about something that Ringway does not read.
+    /// All else holds, but what this key is about is not known.
     Unknown(&'static str),
 }
 
@@ -81,10 +81,10 @@ impl Selector {
         }
         self.vdpa(function)?;
         // last: only what all else holds for must wait for an answer
-        if !self.ddp_profiles.is_empty() {
-            return Err(Mismatch::Unknown("ddpProfiles"));
+        match &function.package {
+            None if !self.ddp_profiles.is_empty() => Err(Mismatch::Unknown("ddpProfiles")),
+            package => one_of("ddpProfiles", &self.ddp_profiles, package.as_deref()),
         }
-        Ok(())
     }
 
     fn vdpa(&self, function: &Function) -> Result<(), Mismatch> {

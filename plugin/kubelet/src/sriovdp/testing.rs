@@ -21,6 +21,7 @@ pub(super) fn vf(index: u32) -> Function {
         link_type: Some(LinkType::Ether),
         carries: Carries::No,
         rdma_devices: Vec::new(),
+        package: None,
         partition_key: None,
         vdpa: Vec::new(),
     }

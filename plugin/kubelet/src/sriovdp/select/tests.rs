@@ -115,7 +115,7 @@ fn what_cannot_be_told_is_offered_nowhere() {
     );
     assert_eq!(
         reasons(&told, "00.1"),
-        ["intel.com/gtp may want it, by ddpProfiles, which Ringway does not read"]
+        ["intel.com/gtp may want it, by ddpProfiles, which its driver does not tell"]
     );
 }
 

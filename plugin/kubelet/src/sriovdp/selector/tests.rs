@@ -121,6 +121,10 @@ fn rdma_and_vdpa_are_found_on_the_function() {
 fn what_is_not_read_is_unknown_only_where_all_else_holds() {
     let wanted = |s: &mut Selector| s.ddp_profiles = texts(&["GTPv1-C/U IPv4/IPv6 payload"]);
     check(wanted, &vf(0), Err("unknown ddpProfiles"));
+    let runs = |package: &str| Function { package: Some(package.to_owned()), ..vf(0) };
+    check(wanted, &runs("GTPv1-C/U IPv4/IPv6 payload"), Ok(()));
+    let other = "ddpProfiles: ICE OS Default Package is not GTPv1-C/U IPv4/IPv6 payload";
+    check(wanted, &runs("ICE OS Default Package"), Err(other));
     check(
         |s| {
             wanted(s);

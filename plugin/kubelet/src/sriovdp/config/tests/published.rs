@@ -66,11 +66,7 @@ fn all_that_are_json_are_read() {
         of("intel.com", one("x700_pppoe", json!([{"ddpProfiles": ["E710 PPPoE and PPPoL2TPv2"]}]))),
     ]);
     let expected = [("intel.com/x700_gtp", 1), ("intel.com/x700_pppoe", 1)];
-    let warnings = check("docs/ddp/{e800,x700}/configMap.yaml", ddp, &expected);
-    assert!(
-        warnings.len() == 2 && warnings.iter().all(|w| w.contains("ddpProfiles")),
-        "{warnings:?}"
-    );
+    assert_eq!(check("docs/ddp/{e800,x700}/configMap.yaml", ddp, &expected), silent);
 }
 
 /// Its own reader refuses these, too.
