@@ -87,7 +87,10 @@ impl Source {
     /// # Errors
     /// The file cannot be read or is wrong, or the machine cannot be looked at.
     pub fn read(&self, root: &Root) -> Result<Told, Error> {
-        self.read_with(|routes, packages| sriovdp::functions(root, routes, packages))
+        self.read_with(|packages| {
+            let routes = Routes::read();
+            Ok((sriovdp::functions(root, &routes, packages)?, routes))
+        })
     }
 
     /// As [`Self::read`], and looks at no other devices than these: what becomes of one does not depend on
@@ -97,8 +100,9 @@ impl Source {
     /// As [`Self::read`].
     pub fn read_of(&self, root: &Root, ids: &BTreeSet<DeviceId>) -> Result<Told, Error> {
         let addresses: Vec<_> = ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
-        let mut told = self.read_with(|routes, packages| {
-            sriovdp::functions_at(root, routes, packages, &addresses)
+        let mut told = self.read_with(|packages| {
+            let routes = Routes::of(&sriovdp::netdevs_at(root, &addresses)?);
+            Ok((sriovdp::functions_at(root, &routes, packages, &addresses)?, routes))
         })?;
         for supply in &mut told.supplies {
             supply.entries.retain(|entry| ids.contains(&entry.device.id));
@@ -108,7 +112,7 @@ impl Source {
 
     fn read_with(
         &self,
-        functions: impl FnOnce(&Routes, &Packages) -> Result<Vec<Function>, ringway_kernel::Error>,
+        functions: impl FnOnce(&Packages) -> Result<(Vec<Function>, Routes), ringway_kernel::Error>,
     ) -> Result<Told, Error> {
         match self {
             Self::Pools(file) => {
@@ -117,12 +121,11 @@ impl Source {
             }
             Self::Sriovdp { file, prefix, delivery, carrier } => {
                 let config = sriovdp::Config::read(file, prefix)?;
-                let routes = Routes::read();
                 let packages = match config.asks_for_packages() {
                     true => Packages::read(),
                     false => Packages::default(),
                 };
-                let functions = functions(&routes, &packages)?;
+                let (functions, routes) = functions(&packages)?;
                 let mut told = sriovdp::select(&config, &functions, *delivery);
                 let entries = told.supplies.iter_mut().flat_map(|supply| &mut supply.entries);
                 entries.for_each(|entry| entry.carrier = *carrier);

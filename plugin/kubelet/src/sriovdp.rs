@@ -17,7 +17,7 @@ mod selector;
 mod testing;
 
 pub use config::{AdditionalInfo, Config, DeviceType, Error, ResourceConfig};
-pub use functions::{Function, LinkType, VdpaDevice, functions, functions_at};
+pub use functions::{Function, LinkType, VdpaDevice, functions, functions_at, netdevs_at};
 pub use indices::OfParent;
 pub use packages::Packages;
 pub use routes::{Carries, Routes};

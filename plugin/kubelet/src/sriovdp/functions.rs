@@ -110,6 +110,18 @@ pub fn functions(
     these(root, (routes, packages), &addresses, &addresses)
 }
 
+/// The interfaces of the functions at `addresses`.
+///
+/// # Errors
+/// sysfs cannot be read.
+pub fn netdevs_at(root: &Root, addresses: &[Address]) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for &address in addresses {
+        found.extend(pci::netdevs(root, address)?);
+    }
+    Ok(found)
+}
+
 /// Those of `addresses` that are network controllers or accelerators.
 ///
 /// # Errors

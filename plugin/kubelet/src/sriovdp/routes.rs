@@ -37,6 +37,28 @@ impl Routes {
         read().unwrap_or_else(|e| Self { problem: Some(e.to_string()), ..Self::default() })
     }
 
+    /// As [`Self::read`], as far as these interfaces are concerned: nothing is asked where there are none.
+    pub fn of(names: &[String]) -> Self {
+        if names.is_empty() {
+            return Self::default();
+        }
+        let read = || -> Result<Self, Error> {
+            let mut links = Links::open()?;
+            let routes = links.default_routes()?;
+            let mut known = Vec::new();
+            for name in names {
+                match links.by_name(name) {
+                    Ok(link) => known.push((link.name, link.index)),
+                    // in another namespace than sysfs shows
+                    Err(error) if error.is_missing() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(Self { links: known, routes, problem: None })
+        };
+        read().unwrap_or_else(|e| Self { problem: Some(e.to_string()), ..Self::default() })
+    }
+
     /// Whether one of these interfaces, which sysfs shows, carries the machine's traffic.
     ///
     /// # Errors
