@@ -132,9 +132,10 @@ pub fn functions_at(
     packages: &Packages,
     addresses: &[Address],
 ) -> Result<Vec<Function>, Error> {
-    let mut pfs = addresses.to_vec();
+    let mut pfs = Vec::new();
     for &address in addresses {
-        pfs.extend(sriov::physfn(root, address)?);
+        // a VF is no PF
+        pfs.push(sriov::physfn(root, address)?.unwrap_or(address));
     }
     pfs.sort();
     pfs.dedup();
