@@ -24,9 +24,9 @@ const GENERIC: isize = 16;
 /// `MSG_TRUNC` (include/linux/socket.h): tells a datagram's whole length, though it does not fit.
 const WHOLE_LENGTH: i32 = 0x20;
 
-/// Dumps come in datagrams of 32 KiB at most (`NLMSG_GOODSIZE`, net/netlink/af_netlink.c); a
-/// single link with 250 VFs needs 64 KiB.
-const LONGEST_DATAGRAM: usize = 1 << 20;
+/// Dumps come in datagrams of 32 KiB at most (`NLMSG_GOODSIZE`, net/netlink/af_netlink.c). A single
+/// link with 250 VFs needs 64 KiB, and no list of VFs more: the length of an attribute has 16 bits.
+const LONGEST_DATAGRAM: usize = 256 << 10;
 /// What one answer may hold in all.
 const LONGEST_ANSWER: usize = 64 << 20;
 /// How often a dump is asked for again when the kernel says that it changed meanwhile.
@@ -68,7 +68,7 @@ pub struct Socket {
     raw: RawSocket,
     sequence: u32,
     /// Room for any datagram, so that none must be asked for its length first. What is not written
-    /// to takes no memory.
+    /// to takes no memory, unless it is so much that the kernel makes a huge page of it.
     datagram: Vec<u8>,
 }
 
@@ -184,7 +184,7 @@ impl Socket {
         let (length, _) = retry(|| raw.recv_from(datagram, WHOLE_LENGTH))
             .map_err(|source| about.failed("receive for", source))?;
         if length > LONGEST_DATAGRAM {
-            return Err(Error::parse(about.op, about.object, "a datagram below 1 MiB"));
+            return Err(Error::parse(about.op, about.object, "a datagram below 256 KiB"));
         }
         trace!(
             op = about.op,
