@@ -61,16 +61,19 @@ impl Arp {
         self.send(address, address)
     }
 
-    /// The next packet that comes before `deadline`; frames that are no ARP for IPv4 on Ethernet
-    /// are passed over.
+    /// The next packet that comes before `deadline`, or has come by then; frames that are no ARP for
+    /// IPv4 on Ethernet are passed over.
     pub fn receive(&self, deadline: Instant) -> Result<Option<Packet>> {
         let mut buffer = [0; LONGEST];
         loop {
             match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((length, _)) => match Packet::parse(&buffer[..length]) {
-                    Some(packet) => return Ok(Some(packet)),
-                    None => continue,
-                },
+                Ok((length, _)) => {
+                    let packet = Packet::parse(&buffer[..length]);
+                    if packet.is_some() || Instant::now() >= deadline {
+                        return Ok(packet);
+                    }
+                    continue;
+                }
                 Err(Errno::AGAIN) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(failed("receive ARP on", &self.name, error)),

@@ -27,6 +27,8 @@ const ANNOUNCEMENTS: u32 = 2;
 /// The specification's one to two seconds are for networks of 2008; NetworkManager waits 200 ms in
 /// all (`ipv4.dad-timeout`).
 const EVERY: Duration = Duration::from_millis(100);
+/// Between two probes: who floods the network must not hold us up.
+const MOST_PACKETS: usize = 1000;
 
 /// Gives a link that is set up its IPv4 addresses, once nobody else says to have them, and tells
 /// the network. Without a carrier there is nobody to ask.
@@ -67,7 +69,8 @@ fn look(arp: &Arp, own: Mac, addresses: &[Ipv4Addr]) -> Result<()> {
     for _ in 0..PROBES {
         addresses.iter().try_for_each(|address| arp.probe(*address))?;
         let deadline = Instant::now() + EVERY;
-        while let Some(packet) = arp.receive(deadline)? {
+        for _ in 0..MOST_PACKETS {
+            let Some(packet) = arp.receive(deadline)? else { break };
             for address in addresses {
                 if let Some(other) = packet.claims(*address, own) {
                     return Err(taken(&format!("{address}: the host with MAC {other}")));
