@@ -113,6 +113,8 @@ fn a_pod_is_told_that_its_device_is_sick_and_well_again() {
         })
     };
     let id = told("Healthy");
+    // it would bind the function again within a second
+    let _agent = Paused::agent();
     on_node(&format!("echo {id} > /sys/bus/pci/drivers/vfio-pci/unbind"));
     assert_eq!(told("Unhealthy"), id);
     on_node(&format!("echo {id} > /sys/bus/pci/drivers_probe"));
@@ -173,6 +175,22 @@ fn a_socket_that_somebody_removed_is_made_anew() {
     cluster.apply(&pods::pod("after", "rings", "rings"));
     pods::runs(&cluster, "after");
     assert_eq!(instance(), plugin, "it was restarted");
+}
+
+/// The agent, which does nothing until this is dropped.
+struct Paused;
+
+impl Paused {
+    fn agent() -> Self {
+        on_node("pkill -STOP -x ringway-agent");
+        Self
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        on_node("pkill -CONT -x ringway-agent");
+    }
 }
 
 /// What kubelet says when a plugin's list has come.
