@@ -15,8 +15,9 @@ use header::Headers;
 mod header;
 
 /// Where we write down the kernel's numbers, with the prefixes that their names lack.
-const SOURCES: [(&str, &[&str]); 14] = [
+const SOURCES: [(&str, &[&str]); 15] = [
     (include_str!("../../cni/src/netdev.rs"), &[]),
+    (include_str!("../../kernel/src/arp/packet.rs"), &[]),
     (include_str!("../../kernel/src/devlink/wire.rs"), &[]),
     (include_str!("../../kernel/src/error.rs"), &[""]),
     (include_str!("../../kernel/src/genl.rs"), &[]),
@@ -32,12 +33,13 @@ const SOURCES: [(&str, &[&str]); 14] = [
     (include_str!("../../kernel/src/vdpa/wire.rs"), &[]),
 ];
 
-const HEADERS: [&str; 14] = [
+const HEADERS: [&str; 15] = [
     "asm-generic/errno-base.h",
     "asm-generic/errno.h",
     "linux/devlink.h",
     "linux/genetlink.h",
     "linux/if.h",
+    "linux/if_ether.h",
     "linux/if_link.h",
     "linux/magic.h",
     "linux/module.h",
@@ -71,10 +73,7 @@ fn numbers_are_those_of_the_headers() {
             // what only the kernel's inner headers have
             let theirs = match name.as_str() {
                 "ENOTSUPP" => Some(("ENOTSUPP".to_owned(), 524)),
-                "PEEK_LENGTH" => {
-                    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
-                    Some(("MSG_PEEK | MSG_TRUNC".to_owned(), flags.bits().into()))
-                }
+                "WHOLE_LENGTH" => Some(("MSG_TRUNC".to_owned(), RecvFlags::TRUNC.bits().into())),
                 _ => constant.in_headers(&headers, prefixes),
             };
             let mask = (1_i128 << bits) - 1;
@@ -90,6 +89,7 @@ fn numbers_are_those_of_the_headers() {
     // one of each file, so that none is passed over
     for name in [
         "VIRTIO_NET_F_CTRL_MAC_ADDR",
+        "ETH_P_ARP",
         "EOPNOTSUPP",
         "DEVLINK_CMD_ESWITCH_SET",
         "DEVLINK_ATTR_ESWITCH_MODE",

@@ -8,6 +8,7 @@ use crate::mac::Mac;
 pub(super) const PROTOCOL: u16 = 0x0806;
 /// Ethernet, IPv4, and the lengths of their addresses.
 const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
+/// `ETH_HLEN` (include/uapi/linux/if_ether.h).
 const ETHERNET: usize = 14;
 
 /// What a packet says of its sender.
