@@ -24,11 +24,12 @@ fn events(cluster: &Cluster, reason: &str) -> Vec<Value> {
     all["items"].as_array().unwrap().iter().filter(of_node).cloned().collect()
 }
 
-/// The device plugin's, by the socket in its pod's volume.
+/// The device plugin's, by the socket in its pod's volume: from beside it, because its whole path is
+/// longer than a socket's may be.
 fn scrape_plugin() -> String {
     on_node(
-        "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' | socat -t 10 - UNIX-CONNECT:$(ls \
-         /var/lib/kubelet/pods/*/volumes/kubernetes.io~empty-dir/status/plugin.sock)",
+        "cd $(dirname /var/lib/kubelet/pods/*/volumes/kubernetes.io~empty-dir/status/plugin.sock) \
+         && printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' | socat -t 10 - UNIX-CONNECT:plugin.sock",
     )
 }
 
