@@ -2,7 +2,6 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::{MetadataExt, OpenOptionsExt},
@@ -92,11 +91,9 @@ impl Netns {
     /// which stays where it was opened. Needs `CAP_SYS_ADMIN`, and a thread that is nobody else's
     /// meanwhile.
     pub(crate) fn visit<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let home = Home(Self::current()?);
-        let enter = move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network));
-        if let Err(errno) = enter {
-            return Err(Error::io("enter network namespace", &self.path, errno.into()));
-        }
+        let home = Self::current()?;
+        self.enter()?;
+        let home = Home(home);
         let done = work();
         drop(home);
         done
@@ -109,12 +106,8 @@ impl Netns {
     /// Only the network namespace changes: `/sys` still shows the links of the namespace it was
     /// mounted in.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let enter = || -> io::Result<()> {
-            move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(())
-        };
         let work = || {
-            enter().map_err(|source| Error::io("enter network namespace", &self.path, source))?;
+            self.enter()?;
             work()
         };
         thread::scope(|scope| {
@@ -125,6 +118,12 @@ impl Netns {
             thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
         })
     }
+
+    /// Takes the calling thread there.
+    fn enter(&self) -> Result<()> {
+        move_into_link_name_space(self.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|errno| Error::io("enter network namespace", &self.path, errno.into()))
+    }
 }
 
 /// Where a thread that enters another namespace comes from, and is again when this is dropped.
@@ -132,10 +131,9 @@ struct Home(Netns);
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let back = move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network));
-        if let Err(errno) = back {
+        if let Err(error) = self.0.enter() {
             // Whatever came next would be done to somebody else's interfaces.
-            tracing::error!(error = %errno, "a thread cannot come back from a network namespace");
+            tracing::error!(%error, "a thread cannot come back from a network namespace");
             process::abort();
         }
     }
@@ -173,5 +171,7 @@ mod tests {
         let result: Result<()> = mount.run(|| panic!("ran"));
         let error = result.unwrap_err().to_string();
         assert_eq!(error, "enter network namespace /proc/self/ns/mnt");
+        let result: Result<()> = mount.visit(|| panic!("ran"));
+        assert_eq!(result.unwrap_err().to_string(), error);
     }
 }
