@@ -123,8 +123,8 @@ fn check_netdev(world: &World, record: &Record, success: &Success, told: &Told) 
 }
 
 /// The ways to a destination against the route to it that ADD answered, in whatever table: sbr, behind
-/// us, moves them to another. Where the pod had a route
-/// to the same place already, ADD left that one (`netdev::shape::configure`), and so it stays right.
+/// us, moves them to another. Where the pod had a route to the same place already, ADD left that one
+/// (`netdev::shape::configure`), and so it stays right.
 fn compare_route(index: u32, hops: &[NextHop], route: &Route, success: &Success) -> Result<()> {
     let what = format!("route to {} of interface {}", route.dst, success.interface.name);
     let show = |gateway: Option<IpAddr>| match gateway {

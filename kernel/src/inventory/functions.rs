@@ -79,13 +79,10 @@ fn function(
         netlink.management_devices.iter().find(|device| device.handle == handle).cloned();
     let driver = pci::driver(root, address)?;
     // With another driver a virtio device below the function is a vDPA device's.
-    let virtio_driver = match driver.as_deref() {
-        Some("virtio-pci") => pci::virtio_driver(root, address)?,
-        _ => None,
-    };
-    let vfio = match driver.as_deref() {
-        Some(vfio::DRIVER) => vfio::of(root, address)?,
-        _ => None,
+    let (virtio_driver, vfio) = match driver.as_deref() {
+        Some("virtio-pci") => (pci::virtio_driver(root, address)?, None),
+        Some(vfio::DRIVER) => (None, vfio::of(root, address)?),
+        _ => (None, None),
     };
     Ok(VirtualFunction {
         index: vf.index,

@@ -28,13 +28,9 @@ pub enum Carries {
 impl Routes {
     /// Reads them. What goes wrong makes every interface's use unknown.
     pub fn read() -> Self {
-        let read = || -> Result<Self, Error> {
-            let mut links = Links::open()?;
-            let routes = links.default_routes()?;
-            let links = links.list()?.into_iter().map(|link| (link.name, link.index)).collect();
-            Ok(Self { links, routes, problem: None })
-        };
-        read().unwrap_or_else(|e| Self { problem: Some(e.to_string()), ..Self::default() })
+        Self::with(|links| {
+            Ok(links.list()?.into_iter().map(|link| (link.name, link.index)).collect())
+        })
     }
 
     /// As [`Self::read`], as far as these interfaces are concerned: nothing is asked where there are none.
@@ -42,9 +38,7 @@ impl Routes {
         if names.is_empty() {
             return Self::default();
         }
-        let read = || -> Result<Self, Error> {
-            let mut links = Links::open()?;
-            let routes = links.default_routes()?;
+        Self::with(|links| {
             let mut known = Vec::new();
             for name in names {
                 match links.by_name(name) {
@@ -54,7 +48,15 @@ impl Routes {
                     Err(error) => return Err(error),
                 }
             }
-            Ok(Self { links: known, routes, problem: None })
+            Ok(known)
+        })
+    }
+
+    fn with(known: impl FnOnce(&mut Links) -> Result<Vec<(String, u32)>, Error>) -> Self {
+        let read = || -> Result<Self, Error> {
+            let mut links = Links::open()?;
+            let routes = links.default_routes()?;
+            Ok(Self { links: known(&mut links)?, routes, problem: None })
         };
         read().unwrap_or_else(|e| Self { problem: Some(e.to_string()), ..Self::default() })
     }
