@@ -48,8 +48,8 @@ pub(crate) fn run(place: &Place, options: &Options) -> Result<ExitCode> {
     let binaries = product::build(place, &progress, &BINARIES)?;
     let (lab, lease) = Lab::up(place, &progress, Wish::default())?;
     let said = progress.step("start one and then the other", || {
-        lab.install(&options.program, PEER)?;
-        inside::run(&lab, (&binaries, &BINARIES), &format!("answers /opt/lab/{PEER}"), LIMIT)
+        let (programs, peer) = ((&binaries[..], &BINARIES[..]), (Some(&*options.program), PEER));
+        inside::run_beside(&lab, programs, "answers", peer, LIMIT)
     });
     if let Some(lease) = lease {
         drop(lease);

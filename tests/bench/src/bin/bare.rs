@@ -85,10 +85,7 @@ struct Route(Socket);
 
 impl Route {
     fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self(socket))
+        connect(NETLINK_ROUTE).map(Self)
     }
 
     /// Moves and renames.
@@ -135,9 +132,7 @@ impl Family {
         const GET_FAMILY: u8 = 3;
         const FAMILY_ID: u16 = 1;
         const FAMILY_NAME: u16 = 2;
-        let mut socket = Socket::new(NETLINK_GENERIC)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
+        let socket = connect(NETLINK_GENERIC)?;
         let answer = ask(
             &socket,
             CONTROL,
@@ -176,6 +171,13 @@ fn text(kind: u16, text: &str) -> Vec<u8> {
     bytes.extend(text.as_bytes());
     bytes.resize(usize::from(length).next_multiple_of(4), 0);
     bytes
+}
+
+fn connect(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
 }
 
 const REQUEST: u16 = 0x1;

@@ -36,14 +36,8 @@ const FEWEST: usize = 50;
 type Samples = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
 
 pub(super) fn measure(lab: &Lab, binaries: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Row>> {
-    let verb = match beside {
-        Some(program) => {
-            lab.install(program, PEER)?;
-            format!("cni /opt/lab/{PEER}")
-        }
-        None => "cni".to_owned(),
-    };
-    rows(&inside::run(lab, (binaries, &BINARIES), &verb, LIMIT)?)
+    let programs = (binaries, &BINARIES[..]);
+    rows(&inside::run_beside(lab, programs, "cni", (beside, PEER), LIMIT)?)
 }
 
 fn rows(said: &str) -> Result<Vec<Row>> {

@@ -1,6 +1,6 @@
 //! Programs of tests/bench and of the product, brought to the node and run there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,4 +23,21 @@ pub(crate) fn run(
     let inside = format!("TMPDIR=/var/tmp /opt/lab/{} {verb}", product::BENCH[0]);
     let command = run::limited(&lab.node.command([inside]), limit.mul_f64(lab.pace.factor()));
     run::output(command)
+}
+
+/// As [`run`], with a program that was built by hand beside ours, under a name: the verb's last word.
+pub(crate) fn run_beside(
+    lab: &Lab,
+    programs: (&[PathBuf], &[&str]),
+    verb: &str,
+    (peer, name): (Option<&Path>, &str),
+    limit: Duration,
+) -> Result<String> {
+    match peer {
+        Some(program) => {
+            lab.install(program, name)?;
+            run(lab, programs, &format!("{verb} /opt/lab/{name}"), limit)
+        }
+        None => run(lab, programs, verb, limit),
+    }
 }

@@ -75,14 +75,8 @@ pub(super) fn figures() -> [&'static str; ROWS.len()] {
 }
 
 pub(super) fn measure(lab: &Lab, binaries: &[PathBuf], beside: Option<&Path>) -> Result<Vec<Row>> {
-    let verb = match beside {
-        Some(program) => {
-            lab.install(program, PEER)?;
-            format!("plugin /opt/lab/{PEER}")
-        }
-        None => "plugin".to_owned(),
-    };
-    rows(&inside::run(lab, (binaries, &BINARIES), &verb, LIMIT)?)
+    let programs = (binaries, &BINARIES[..]);
+    rows(&inside::run_beside(lab, programs, "plugin", (beside, PEER), LIMIT)?)
 }
 
 fn rows(said: &str) -> Result<Vec<Row>> {
