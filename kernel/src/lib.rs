@@ -12,6 +12,8 @@
 //!   through [`stuck::run`], which gives them a thread, a deadline and a marker.
 
 pub mod arp;
+pub mod auxiliary;
+pub mod bus;
 pub mod chardev;
 pub mod devlink;
 pub mod error;

@@ -6,10 +6,12 @@
 //! 0000:01:00.1 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.1 vhost=0
 //! 0000:01:00.2 vf-of=0000:01:00.0 vp-vdpa vdpa=vdpa:0000:01:00.2 virtio=3 vnet=eth2
 //! 0000:01:00.3 vf-of=0000:01:00.0 vfio-pci iommu=8 vfio=0
+//! mlx5_core.sf.4 sf-of=0000:01:00.0 mlx5_core.sf sfnum=88 net=eth4
 //! vdpasim_net sim vdpa=sim0 virtio=4 vnet=eth3
 //! ```
 //!
-//! A line starts with a PCI address, or with the name of a management device without one; a bare
+//! A line starts with a PCI address, with the name of an auxiliary device (`sf-of` names the function
+//! that it is part of; `sfnum`, `net`), or with that of a management device without either; a bare
 //! word is the driver, or `pf` or `sim`. Keys of a PCI function: `vendor`, `device`, `class`,
 //! `iommu`, `numa`, `net`, `totalvfs`, `vf-of`, `index`, `vfio` (the minor number of its group's
 //! node), `cdev` (the number of its own vfio device, and that one's minor number). Keys of either: `vdpa` (a vDPA device's
@@ -129,7 +131,10 @@ impl Tree {
                 }
                 dir
             }
-            Err(_) => format!("sys/devices/{}", line.id),
+            Err(_) => match line.get("sf-of") {
+                Some(function) => self.auxiliary(line, function),
+                None => format!("sys/devices/{}", line.id),
+            },
         };
         fs::create_dir_all(self.path(&dir)).expect("a directory");
         if let Some(name) = line.get("vdpa") {
@@ -184,6 +189,23 @@ impl Tree {
         dir
     }
 
+    fn auxiliary(&self, line: &Line<'_>, function: &str) -> String {
+        let id = line.id;
+        let dir = format!("sys/devices/pci0000:00/{function}/{id}");
+        self.link(&format!("sys/bus/auxiliary/devices/{id}"), &dir);
+        if let Some(driver) = line.driver {
+            let target = self.driver("auxiliary", driver);
+            self.link(&format!("{dir}/driver"), &target);
+        }
+        if let Some(number) = line.get("sfnum") {
+            self.write(&format!("{dir}/sfnum"), &format!("{number}\n"));
+        }
+        if let Some(name) = line.get("net") {
+            self.netdev(&format!("{dir}/net"), name);
+        }
+        dir
+    }
+
     /// The nodes of vfio, as far as the line has their numbers.
     fn vfio(&self, line: &Line<'_>, dir: &str, group: &str) {
         let node = |sys: &str, dev: &str, numbers: &str| {
@@ -225,7 +247,9 @@ impl Tree {
         }
         if let Some(number) = line.get("virtio") {
             self.link(&format!("{dir}/driver"), "sys/bus/vdpa/drivers/virtio_vdpa");
-            let place = if line.sim { &dir } else { parent };
+            // of a subfunction below its PF: see vdpa_bus::find
+            let pf = line.get("sf-of").map(|pf| format!("sys/devices/pci0000:00/{pf}"));
+            let place = if line.sim { &dir } else { pf.as_deref().unwrap_or(parent) };
             let virtio = format!("{place}/virtio{number}");
             fs::create_dir_all(self.path(&virtio)).expect("a directory");
             self.link(&format!("{virtio}/driver"), "sys/bus/virtio/drivers/virtio_net");

@@ -17,7 +17,7 @@ pub struct Uevent<'a> {
 }
 
 /// Subsystems whose events tell of SR-IOV functions and of what is made of them.
-const SUBSYSTEMS: [&str; 6] = ["pci", "vdpa", "net", "virtio", "vfio", "vfio-dev"];
+const SUBSYSTEMS: [&str; 7] = ["pci", "auxiliary", "vdpa", "net", "virtio", "vfio", "vfio-dev"];
 
 impl<'a> Uevent<'a> {
     /// Reads a message; `None` if it is none of the kernel's: udev's own begin with `libudev`.

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use crate::{
+    bus,
     chardev::{self, CharDevice},
     error::Result,
-    pci::{self, Address},
     root::Root,
     sysfs,
 };
@@ -15,19 +15,19 @@ use crate::{
 const MISC: u32 = 10;
 
 /// The nodes `/dev/uioN` of a function: one, unless its driver has more maps (drivers/uio/uio.c).
-pub fn uio(root: &Root, address: Address) -> Result<Vec<CharDevice>> {
-    below(&pci::dir(root, address).join("uio"), root.dev())
+pub fn uio(root: &Root, function: &bus::Address) -> Result<Vec<CharDevice>> {
+    below(&function.dir(root).join("uio"), root.dev())
 }
 
 /// The RDMA devices of a function (`mlx5_2`), in the namespace of the sysfs mount.
-pub fn rdma_devices(root: &Root, address: Address) -> Result<Vec<String>> {
-    sysfs::names(&pci::dir(root, address).join("infiniband"))
+pub fn rdma_devices(root: &Root, function: &bus::Address) -> Result<Vec<String>> {
+    sysfs::names(&function.dir(root).join("infiniband"))
 }
 
 /// The nodes of a function's RDMA devices: `uverbsN` (drivers/infiniband/core/uverbs_main.c), `umadN`
 /// and `issmN` (user_mad.c), and, if there are any, `rdma_cm`, which all share (ucma.c).
-pub fn rdma(root: &Root, address: Address) -> Result<Vec<CharDevice>> {
-    let (dir, nodes) = (pci::dir(root, address), root.dev().join("infiniband"));
+pub fn rdma(root: &Root, function: &bus::Address) -> Result<Vec<CharDevice>> {
+    let (dir, nodes) = (function.dir(root), root.dev().join("infiniband"));
     let mut found = below(&dir.join("infiniband_verbs"), &nodes)?;
     found.extend(below(&dir.join("infiniband_mad"), &nodes)?);
     if !found.is_empty() {
@@ -46,8 +46,8 @@ pub fn vhost_net(root: &Root) -> [CharDevice; 2] {
 
 /// The partition key at index 0 of the first port, as the kernel prints it (`0x8001`): that of
 /// InfiniBand's default. `None` where there is no such device.
-pub fn partition_key(root: &Root, address: Address) -> Result<Option<String>> {
-    let devices = pci::dir(root, address).join("infiniband");
+pub fn partition_key(root: &Root, function: &bus::Address) -> Result<Option<String>> {
+    let devices = function.dir(root).join("infiniband");
     match sysfs::names(&devices)?.first() {
         Some(name) => sysfs::read_optional(&devices.join(name).join("ports/1/pkeys/0")),
         None => Ok(None),
@@ -75,10 +75,11 @@ mod tests {
     #[test]
     fn nodes_follow_from_sysfs() {
         let tree = Tree::new("0000:01:00.1 mlx5_core\n0000:01:00.2 uio_pci_generic");
-        let (first, second) = ("0000:01:00.1".parse().unwrap(), "0000:01:00.2".parse().unwrap());
+        let [first, second] =
+            ["0000:01:00.1", "0000:01:00.2"].map(|address| address.parse().unwrap());
         let root = tree.root();
-        assert_eq!(rdma(&root, first).unwrap(), []);
-        assert_eq!(partition_key(&root, first).unwrap(), None);
+        assert_eq!(rdma(&root, &first).unwrap(), []);
+        assert_eq!(partition_key(&root, &first).unwrap(), None);
         let function = "sys/devices/pci0000:00/0000:01:00.1";
         for (path, text) in [
             ("infiniband_verbs/uverbs3/dev", "231:195\n"),
@@ -90,16 +91,16 @@ mod tests {
         }
         tree.write("sys/class/misc/rdma_cm/dev", "10:58\n");
         tree.write("sys/devices/pci0000:00/0000:01:00.2/uio/uio4/dev", "240:4\n");
-        let found = rdma(&root, first).unwrap();
+        let found = rdma(&root, &first).unwrap();
         assert_eq!(
             names(&tree, &found),
             ["infiniband/uverbs3", "infiniband/issm3", "infiniband/umad3", "infiniband/rdma_cm"]
         );
         assert_eq!((found[0].major, found[0].minor), (231, 195));
-        assert_eq!(rdma_devices(&root, first).unwrap(), ["mlx5_3"]);
-        assert_eq!(partition_key(&root, first).unwrap().as_deref(), Some("0x8001"));
-        assert_eq!(rdma(&root, second).unwrap(), []);
-        assert_eq!(names(&tree, &uio(&root, second).unwrap()), ["uio4"]);
+        assert_eq!(rdma_devices(&root, &first).unwrap(), ["mlx5_3"]);
+        assert_eq!(partition_key(&root, &first).unwrap().as_deref(), Some("0x8001"));
+        assert_eq!(rdma(&root, &second).unwrap(), []);
+        assert_eq!(names(&tree, &uio(&root, &second).unwrap()), ["uio4"]);
         assert_eq!(names(&tree, &vhost_net(&root)), ["vhost-net", "net/tun"]);
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 /// The keys that a line may have.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "vendor", "device", "class", "iommu", "numa", "net", "totalvfs", "vf-of", "index", "vdpa",
-    "vhost", "virtio", "vnet", "vfio", "cdev",
+    "vhost", "virtio", "vnet", "vfio", "cdev", "sf-of", "sfnum",
 ];
 
 pub(super) struct Line<'a> {
-    /// A PCI address, or a management device's name.
+    /// A PCI address, an auxiliary device's name, or a management device's.
     pub(super) id: &'a str,
     pub(super) driver: Option<&'a str>,
     pub(super) pf: bool,

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Driver, dir, driver, list};
 use crate::{
+    bus,
     chardev::{self, CharDevice},
     error::{Error, Result},
     pci,
@@ -77,9 +78,8 @@ pub fn virtio_unbound(root: &Root, name: &str) -> Result<bool> {
     }
 }
 
-/// The devices that were made on PCI functions themselves, and on which. Those of subfunctions are
-/// below an auxiliary device instead, the simulator's below none.
-pub fn functions(root: &Root) -> Result<Vec<(String, pci::Address)>> {
+/// The devices that were made on functions, and on which. The simulator's are on none.
+pub fn functions(root: &Root) -> Result<Vec<(String, bus::Address)>> {
     let mut found = Vec::new();
     for name in list(root)? {
         // gone since it was listed

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ringway_kernel::{Mac, pci, vdpa_bus};
+use ringway_kernel::{Mac, bus, pci, vdpa_bus};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
@@ -145,6 +145,19 @@ pub struct Device {
     /// PCI address of the function's PF, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pf_pci_address: Option<pci::Address>,
+}
+
+impl Device {
+    /// Where its function is: a subfunction, which has no PCI address, has its name on the auxiliary bus
+    /// for its id. `None` for a vDPA device that is on no function.
+    pub fn function(&self) -> Option<bus::Address> {
+        if let Some(address) = self.pci_address {
+            return Some(bus::Address::Pci(address));
+        }
+        let id = self.id.as_str();
+        let is_vdpa = self.vdpa.as_ref().is_some_and(|vdpa| vdpa.name == id);
+        if is_vdpa { None } else { id.parse().ok() }
+    }
 }
 
 /// Whether a device may be handed out.

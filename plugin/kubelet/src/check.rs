@@ -93,7 +93,7 @@ pub fn not_in_pools(supplies: &[Supply], functions: &[Function]) -> Vec<LeftOut>
     let network: Vec<_> = functions.iter().filter(|f| f.ids.is_network()).cloned().collect();
     let entries = supplies.iter().flat_map(|supply| &supply.entries);
     let listed: BTreeSet<String> =
-        entries.filter_map(|entry| Some(entry.device.pci_address?.to_string())).collect();
+        entries.filter_map(|entry| Some(entry.device.function()?.to_string())).collect();
     // with no resource at all, what is left says what nobody may have
     let all = sriovdp::select(&Config::default(), &network, Delivery::Cdi).left_out;
     let mut left_out: Vec<_> = all.into_iter().filter(|f| !listed.contains(&f.device)).collect();

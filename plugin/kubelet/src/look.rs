@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use ringway_kernel::chardev::CharDevice;
-use ringway_kernel::{Error, Root, pci, userspace, vdpa_bus, vfio};
+use ringway_kernel::{Error, Root, bus, pci, userspace, vdpa_bus, vfio};
 
 use crate::supply::{Entry, Way};
 
@@ -16,7 +16,7 @@ pub use parent::Uplink;
 /// The kernel's state of one device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sighting {
-    /// The PCI function; `None` where the device has no PCI address.
+    /// The function; `None` where the device is on none.
     pub function: Option<Presence>,
     /// The vDPA device; `None` where the device has none in `pools.json`.
     pub vdpa: Option<Presence>,
@@ -81,16 +81,17 @@ impl<'a> Look<'a> {
 
 fn look(root: &Root, parents: &Parents, entry: &Entry) -> Result<Sighting, Error> {
     let device = &entry.device;
-    let function = match device.pci_address {
+    let address = device.function();
+    let function = match &address {
         None => None,
-        Some(address) => Some(match pci::exists(root, address) {
+        Some(address) => Some(match address.exists(root) {
             false => Presence::Missing,
-            true => presence(pci::driver(root, address)?),
+            true => presence(address.driver(root)?),
         }),
     };
     let given = device.pci_address.map(|address| vfio::of(root, address)).transpose()?.flatten();
     let mut nodes: Vec<_> = given.iter().flat_map(|g| g.nodes()).map(|n| node(root, n)).collect();
-    if let (Way::Uio, Some(address)) = (entry.way, device.pci_address) {
+    if let (Way::Uio, Some(address)) = (entry.way, &address) {
         nodes.extend(userspace::uio(root, address)?.iter().map(|n| node(root, n)));
     }
     let vdpa = match &device.vdpa {
@@ -107,7 +108,7 @@ fn look(root: &Root, parents: &Parents, entry: &Entry) -> Result<Sighting, Error
         }
         _ => false,
     };
-    let (also, rdma_devices) = also(root, entry)?;
+    let (also, rdma_devices) = also(root, entry, address.as_ref())?;
     let group_shared = match (entry.way, device.pci_address) {
         (Way::Vfio, Some(address)) => group_shared(root, address)?,
         _ => None,
@@ -117,9 +118,13 @@ fn look(root: &Root, parents: &Parents, entry: &Entry) -> Result<Sighting, Error
     Ok(Sighting { also, rdma_devices, group_shared, uplink, representor, ..seen })
 }
 
-fn also(root: &Root, entry: &Entry) -> Result<(Vec<Node>, Vec<String>), Error> {
+fn also(
+    root: &Root,
+    entry: &Entry,
+    address: Option<&bus::Address>,
+) -> Result<(Vec<Node>, Vec<String>), Error> {
     let (mut found, mut rdma_devices) = (Vec::new(), Vec::new());
-    if let (true, Some(address)) = (entry.with.rdma, entry.device.pci_address) {
+    if let (true, Some(address)) = (entry.with.rdma, address) {
         found.extend(userspace::rdma(root, address)?);
         rdma_devices = userspace::rdma_devices(root, address)?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ringway_kernel::bus::Address;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::{pci, vfio};
 use ringway_node::pools::{Allocation, Carrier, Device, State};
@@ -188,8 +189,9 @@ fn usable(way: Way, device: &Device, sighting: &Result<Sighting, String>) -> Res
         State::Failed => return Err(Unusable::Failed(reason())),
     }
     let sighting = sighting.as_ref().map_err(|why| Unusable::Look(why.clone()))?;
-    let function = || match device.pci_address {
-        Some(address) => format!("pci function {address}"),
+    let function = || match device.function() {
+        Some(Address::Pci(address)) => format!("pci function {address}"),
+        Some(Address::Auxiliary(name)) => format!("subfunction {name}"),
         None => format!("function of device {}", device.id),
     };
     match way {

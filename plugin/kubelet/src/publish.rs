@@ -7,7 +7,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use ringway_kernel::pci;
+use ringway_kernel::bus;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::devinfo::{self, DeviceInfo};
 use ringway_node::{Resource, atomic};
@@ -57,7 +57,7 @@ impl Ours {
     }
 
     /// A name of another resource may begin with the whole name of ours, so that what is between must
-    /// be an address.
+    /// be the address of a function.
     fn is_info(&self, name: &str) -> bool {
         let Some(name) = name.strip_suffix(devinfo::PLUGIN_FILE_END) else { return false };
         match self {
@@ -65,7 +65,7 @@ impl Ours {
             Self::Others(resources) => resources.iter().any(|resource| {
                 let rest = name.strip_prefix(&resource.file_stem());
                 let id = rest.and_then(|rest| rest.strip_prefix('-'));
-                id.is_some_and(|id| id.parse::<pci::Address>().is_ok())
+                id.is_some_and(|id| id.parse::<bus::Address>().is_ok())
             }),
         }
     }
@@ -155,7 +155,7 @@ pub fn infos(dir: &Path, offers: &Offers, ours: &Ours) -> Result<Orphans, Error>
     orphans(&dir.join("dp"), &keep, |name| ours.is_info(name))
 }
 
-/// What a device is, as far as it is known.
+/// What a device is, as far as it is known. The specification has no words for a subfunction itself.
 fn info(item: &Item) -> Option<DeviceInfo> {
     let device = &item.entry.device;
     let pci_address = device.pci_address.map(|address| address.to_string());

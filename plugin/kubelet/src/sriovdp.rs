@@ -9,6 +9,7 @@ mod config;
 mod fields;
 mod functions;
 mod indices;
+mod machine;
 mod packages;
 mod routes;
 mod select;
@@ -17,8 +18,9 @@ mod selector;
 mod testing;
 
 pub use config::{AdditionalInfo, Config, DeviceType, Error, ResourceConfig};
-pub use functions::{Function, LinkType, VdpaDevice, functions, functions_at, netdevs_at};
+pub use functions::{Function, LinkType, VdpaDevice};
 pub use indices::OfParent;
+pub use machine::{functions, functions_at, netdevs_at};
 pub use packages::Packages;
 pub use routes::{Carries, Routes};
 pub use select::{NO_RESOURCE, select};

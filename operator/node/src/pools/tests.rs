@@ -41,6 +41,29 @@ fn the_documented_file_is_read_and_written_back_the_same() {
 }
 
 #[test]
+fn a_device_is_on_a_function_of_either_bus_or_on_none() {
+    let function = |device: Value| {
+        let device: Device = serde_json::from_value(device).unwrap();
+        device.function().map(|address| (address.bus(), address.to_string()))
+    };
+    let device = |id: &str| json!({"id": id, "parent": "p", "index": 0, "state": "ready"});
+    let pci = sample()["pools"][0]["devices"][0].clone();
+    assert_eq!(function(pci), Some(("pci", "0000:01:00.1".to_owned())));
+    let sf = Some(("auxiliary", "mlx5_core.sf.4".to_owned()));
+    assert_eq!(function(device("mlx5_core.sf.4")), sf);
+    assert_eq!(function(device("vdpa0")), None);
+    let vdpa = json!({"name": "vdpa0", "mgmtdev": "auxiliary/mlx5_core.sf.4",
+        "driver": "vhost_vdpa", "node": "/dev/vhost-vdpa-0"});
+    let mut on_sf = device("mlx5_core.sf.4");
+    on_sf["vdpa"] = vdpa.clone();
+    assert_eq!(function(on_sf), sf);
+    let mut simulated = device("a.sf.1");
+    simulated["vdpa"] = vdpa;
+    simulated["vdpa"]["name"] = json!("a.sf.1");
+    assert_eq!(function(simulated), None, "a simulator's device may be called anything");
+}
+
+#[test]
 fn an_allocation_is_written_unless_it_is_the_usual() {
     let spread = parse(&with("/pools/0/allocation", json!("Spread"))).unwrap();
     assert_eq!(serde_json::to_value(&spread).unwrap(), sample());

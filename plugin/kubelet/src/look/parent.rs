@@ -53,7 +53,8 @@ pub(super) fn look(
     // a PF that is itself handed out is its own parent
     let Some(parent) = pf.or(device.pci_address) else { return Ok((None, None)) };
     let interfaces = parents.of(root, parent)?;
-    let index = pf.map(|_| device.index);
+    let is_subfunction = device.pci_address.is_none();
+    let index = pf.map(|_| (is_subfunction, device.index));
     let stands_for_it = |port: &Option<String>| port.as_deref().and_then(function_of) == index;
     let representor = index.and_then(|_| interfaces.iter().find(|(_, port)| stands_for_it(port)));
     let representor = representor.map(|(name, _)| name.clone());
@@ -76,12 +77,14 @@ fn attribute(root: &Root, interface: &str, name: &str) -> Result<Option<String>,
     Ok(sysfs::read_optional(&path).unwrap_or_default().filter(|text| !text.is_empty()))
 }
 
-/// Of a representor's port name, `pf0vf3`, the function's index (`devlink_port_phys_port_name_get`,
-/// net/devlink/port.c).
-fn function_of(port: &str) -> Option<u32> {
+/// Of a representor's port name, `pf0vf3` or `pf0sf88`, whether it is a subfunction's, and the function's
+/// number (`devlink_port_phys_port_name_get`, net/devlink/port.c).
+fn function_of(port: &str) -> Option<(bool, u32)> {
     // multi-homed cards have the controller in front: `c1pf0vf3`
-    let (_, index) = port.split_once("pf")?.1.split_once("vf")?;
-    index.parse().ok()
+    let (_, function) = port.split_once("pf")?;
+    let of = |kind| function.split_once(kind)?.1.parse().ok();
+    let vf = of("vf").map(|index| (false, index));
+    vf.or_else(|| of("sf").map(|number| (true, number)))
 }
 
 /// Whether a port is a function's and not the card's own: `pf0`, `pf0vf3`, `pf0sf7`.
@@ -161,8 +164,18 @@ mod tests {
         representor(&tree, "eth6", "c1pf0vf1");
         let found = look(&tree.root(), &Parents::default(), &entry(Carrier::Ignore)).unwrap();
         assert_eq!(found, (None, Some("eth6".to_owned())));
-        for (port, index) in [("pf0vf3", Some(3)), ("p0", None), ("pf0", None), ("pf0sf3", None)] {
-            assert_eq!(function_of(port), index, "{port}");
+        for (port, function) in [
+            ("pf0vf3", Some((false, 3))),
+            ("pf0sf88", Some((true, 88))),
+            ("p0", None),
+            ("pf0", None),
+        ] {
+            assert_eq!(function_of(port), function, "{port}");
         }
+        representor(&tree, "eth7", "pf0sf1");
+        let mut entry = entry(Carrier::Ignore);
+        entry.device.pci_address = None;
+        let found = look(&tree.root(), &Parents::default(), &entry).unwrap();
+        assert_eq!(found, (None, Some("eth7".to_owned())));
     }
 }

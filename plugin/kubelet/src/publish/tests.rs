@@ -129,10 +129,12 @@ fn of_other_prefixes_only_the_resources_own_files_are_removed() {
     let others = [
         "intel.com-nics-0000:05:00.3.json",
         "intel.com-nics-dpdk-0000:05:00.2-device.json",
-        "intel.com-nics-mlx5_core.sf.4-device.json",
+        "intel.com-nics-x-mlx5_core.sf.4-device.json",
         "ringway.dev-nics-0000:05:00.2-device.json",
     ];
-    for name in others.into_iter().chain(["intel.com-nics-0000:05:00.2-device.json"]) {
+    let own =
+        ["0000:05:00.2", "mlx5_core.sf.4"].map(|id| format!("intel.com-nics-{id}-device.json"));
+    for name in others.into_iter().chain(own.iter().map(String::as_str)) {
         std::fs::write(dp.join(name), "").unwrap();
     }
     let ours = Ours::Others([Resource::of("intel.com", "nics").unwrap()].into());

@@ -47,6 +47,8 @@ pub enum DeviceType {
     NetDevice,
     /// Processing accelerators.
     Accelerator,
+    /// Subfunctions of network controllers.
+    AuxNetDevice,
 }
 
 /// Why a configuration cannot be used.
@@ -189,9 +191,9 @@ impl Config {
         let additional_info = additional_info(&mut fields).map_err(wrong)?;
         let selectors = fields.take("selectors");
         let device_type = match fields.text("deviceType").map_err(wrong)?.as_str() {
-            "" | "netDevice" => Some(DeviceType::NetDevice),
-            "accelerator" => Some(DeviceType::Accelerator),
-            "auxNetDevice" => None,
+            "" | "netDevice" => DeviceType::NetDevice,
+            "accelerator" => DeviceType::Accelerator,
+            "auxNetDevice" => DeviceType::AuxNetDevice,
             other => {
                 let rule = "netDevice, accelerator or auxNetDevice";
                 return Err(wrong(Wrong::new("deviceType", &other.into(), rule)));
@@ -202,13 +204,6 @@ impl Config {
             Error::Resource { field, line: None, source }
         })?;
         self.ignored(path, &fields);
-        let Some(device_type) = device_type else {
-            self.warnings.push(format!(
-                "{path}: {resource} is left out: deviceType auxNetDevice: Ringway finds devices by \
-                 their PCI function, and a subfunction has none of its own"
-            ));
-            return Ok(None);
-        };
         let selectors = match self.selectors(&format!("{path}.selectors"), device_type, selectors) {
             Ok(selectors) => selectors,
             Err(Refused::Resource(wrong)) => {
@@ -292,20 +287,28 @@ fn selector(fields: &mut Fields, kind: DeviceType) -> Result<Selector, Refused> 
         vendors: fields.texts("vendors")?,
         devices: fields.texts("devices")?,
         drivers: fields.texts("drivers")?,
-        pci_addresses: fields.texts("pciAddresses")?,
         ..Selector::default()
     };
-    // The rest is not known for others.
-    if kind == DeviceType::NetDevice {
+    // Of what is left each kind knows some, and ignores the rest.
+    match kind {
+        DeviceType::NetDevice => {
+            selector.acpi_indexes = fields.texts("acpiIndexes")?;
+            selector.ddp_profiles = fields.texts("ddpProfiles")?;
+            selector.p_keys = fields.texts("pKeys")?;
+        }
+        DeviceType::AuxNetDevice => aux_types(fields)?,
+        DeviceType::Accelerator => {}
+    }
+    if kind != DeviceType::AuxNetDevice {
+        selector.pci_addresses = fields.texts("pciAddresses")?;
+    }
+    if kind != DeviceType::Accelerator {
         let mut of_parents = |name| -> Result<Vec<OfParent>, Wrong> {
             Ok(fields.texts(name)?.into_iter().map(OfParent::new).collect())
         };
         selector.pf_names = of_parents("pfNames")?;
         selector.root_devices = of_parents("rootDevices")?;
         selector.link_types = fields.texts("linkTypes")?;
-        selector.acpi_indexes = fields.texts("acpiIndexes")?;
-        selector.ddp_profiles = fields.texts("ddpProfiles")?;
-        selector.p_keys = fields.texts("pKeys")?;
         selector.is_rdma = fields.flag("isRdma")?;
         selector.need_vhost_net = fields.flag("needVhostNet")?;
         selector.vdpa_type = match fields.text("vdpaType")?.as_str() {
@@ -320,6 +323,16 @@ fn selector(fields: &mut Fields, kind: DeviceType) -> Result<Selector, Refused> 
         }
     }
     Ok(selector)
+}
+
+/// Only subfunctions are auxiliary devices that are networks: that they are meant must be said.
+fn aux_types(fields: &mut Fields) -> Result<(), Refused> {
+    let types = fields.texts("auxTypes")?;
+    if !types.is_empty() && types.iter().all(|kind| kind == "sf") {
+        return Ok(());
+    }
+    let wrong = Wrong::new("selectors.auxTypes", &types.into(), r#"["sf"]"#);
+    Err(Refused::All(wrong))
 }
 
 fn additional_info(fields: &mut Fields) -> Result<Option<AdditionalInfo>, Wrong> {

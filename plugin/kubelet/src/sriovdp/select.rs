@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ringway_kernel::bus::Address;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 use ringway_node::DeviceId;
@@ -22,7 +23,7 @@ pub const NO_RESOURCE: &str = "no resource is configured";
 pub fn select(config: &Config, functions: &[Function], delivery: Delivery) -> Told {
     let mut told = Told { warnings: config.warnings.clone(), ..Told::default() };
     let mut fate: BTreeMap<_, Fate> =
-        functions.iter().map(|function| (function.address, Fate::of(function))).collect();
+        functions.iter().map(|function| (&function.address, Fate::of(function))).collect();
     for resource in &config.resources {
         let mut entries = Vec::new();
         for selector in &resource.selectors {
@@ -77,7 +78,7 @@ impl Fate {
         }
         if function.ids.class >> 16 == NETWORK {
             if function.has_functions {
-                return refused("it is a PF that has VFs");
+                return refused("it is a PF that has VFs or subfunctions");
             }
             match function.carries {
                 Carries::No => {}
@@ -102,12 +103,8 @@ impl Fate {
     ) -> bool {
         let Self::Free(reasons) = self else { return false };
         let name = &resource.resource;
-        let class = match resource.device_type {
-            DeviceType::NetDevice => NETWORK,
-            DeviceType::Accelerator => ACCELERATOR,
-        };
-        if function.ids.class >> 16 != class {
-            reasons.push(format!("{name}: deviceType: its class is {:06x}", function.ids.class));
+        if let Err(found) = is_of(resource.device_type, function) {
+            reasons.push(format!("{name}: deviceType: {found}"));
             return false;
         }
         match selector.matches(function) {
@@ -133,15 +130,39 @@ impl Fate {
     }
 }
 
-/// The function as a device. `None` cannot be: an address is always an id.
+/// Whether the function is of a kind; else what it is.
+fn is_of(kind: DeviceType, function: &Function) -> Result<(), String> {
+    let is_subfunction = matches!(function.address, Address::Auxiliary(_));
+    let class = match kind {
+        DeviceType::AuxNetDevice if !is_subfunction => {
+            return Err("it is no subfunction".to_owned());
+        }
+        DeviceType::NetDevice | DeviceType::Accelerator if is_subfunction => {
+            return Err("it is a subfunction".to_owned());
+        }
+        DeviceType::NetDevice | DeviceType::AuxNetDevice => NETWORK,
+        DeviceType::Accelerator => ACCELERATOR,
+    };
+    match function.ids.class {
+        found if found >> 16 == class => Ok(()),
+        found => Err(format!("its class is {found:06x}")),
+    }
+}
+
+/// The function as a device. `None` if its name is too long for an id.
 fn entry(resource: &ResourceConfig, selector: &Selector, function: &Function) -> Option<Entry> {
     let address = function.address.to_string();
     let id: DeviceId = address.parse().ok()?;
     let (way, vdpa) = way(selector, function);
+    let is_pci = function.address.pci().is_some();
     let extra = resource.additional_info.as_ref().map(|info| {
         let of = |key: &str| info.get(key).cloned().unwrap_or_default();
         // what is said of one device counts more
         let mut extra = of("*");
+        // that plugin knows a subfunction by its PF's address here
+        extra.extend(
+            function.pf.filter(|_| !is_pci).map(|pf| of(&pf.to_string())).unwrap_or_default(),
+        );
         extra.extend(of(&address));
         extra
     });
@@ -157,7 +178,7 @@ fn entry(resource: &ResourceConfig, selector: &Selector, function: &Function) ->
         queue_pairs: None,
         features: Vec::new(),
         vdpa,
-        pci_address: Some(function.address),
+        pci_address: function.address.pci(),
         pf_pci_address: function.pf,
     };
     let with = With { rdma: selector.is_rdma, vhost_net: selector.need_vhost_net, extra };
@@ -169,7 +190,7 @@ fn entry(resource: &ResourceConfig, selector: &Selector, function: &Function) ->
 fn way(selector: &Selector, function: &Function) -> (Way, Option<Vdpa>) {
     let vdpa = selector.vdpa_type.zip(function.vdpa.first()).map(|(kind, device)| Vdpa {
         name: device.name.clone(),
-        mgmtdev: format!("pci/{}", function.address),
+        mgmtdev: function.address.management_device().to_string(),
         driver: kind.driver(),
         node: None,
     });

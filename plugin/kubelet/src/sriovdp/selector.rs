@@ -16,9 +16,9 @@ pub struct Selector {
     pub pci_addresses: Vec<String>,
     /// Numbers that the firmware gives.
     pub acpi_indexes: Vec<String>,
-    /// Interfaces of PFs, with indices of VFs.
+    /// Interfaces of PFs, with indices of VFs or subfunctions.
     pub pf_names: Vec<OfParent>,
-    /// Addresses of PFs, with indices of VFs.
+    /// Addresses of PFs, with indices of VFs or subfunctions.
     pub root_devices: Vec<OfParent>,
     /// `ether`, `infiniband`.
     pub link_types: Vec<String>,
@@ -68,7 +68,8 @@ impl Selector {
         let Function { ids, address, .. } = function;
         one_of("vendors", &self.vendors, Some(&format!("{:04x}", ids.vendor)))?;
         one_of("devices", &self.devices, Some(&format!("{:04x}", ids.device)))?;
-        one_of("drivers", &self.drivers, function.driver.as_deref())?;
+        let driver = function.pf_driver.as_ref().or(function.driver.as_ref());
+        one_of("drivers", &self.drivers, driver.map(String::as_str))?;
         one_of("pciAddresses", &self.pci_addresses, Some(&address.to_string()))?;
         one_of("acpiIndexes", &self.acpi_indexes, function.acpi_index.as_deref())?;
         of_parent("pfNames", &self.pf_names, &function.pf_netdevs, function.index)?;

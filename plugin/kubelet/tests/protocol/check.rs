@@ -29,7 +29,7 @@ fn of_a_configuration_each_device_is_told_with_its_reason() {
     let table = text(&output.stdout);
     for line in [
         "x.org/dpdk  0000:01:00.5  vfio  -     healthy\n",
-        "0000:01:00.0    it is a PF that has VFs\n",
+        "0000:01:00.0    it is a PF that has VFs or subfunctions\n",
         "0000:01:00.1    x.org/vhost: pfNames: not known is not in x\n",
         "                x.org/dpdk: drivers: vp-vdpa is not vfio-pci\n",
         "warning: x.org/vhost: no function is for it\n",
@@ -56,7 +56,7 @@ fn of_the_pools_what_is_in_none_is_told() {
     let table = text(&output.stdout);
     for line in [
         "ringway.dev/vm-rings   0000:01:00.2  vhost-vdpa   -     healthy\n",
-        "0000:01:00.0    it is a PF that has VFs\n",
+        "0000:01:00.0    it is a PF that has VFs or subfunctions\n",
         "0000:01:00.4    it is not in pools.json: no policy wants it\n",
     ] {
         assert!(table.contains(line), "{line:?} in\n{table}");

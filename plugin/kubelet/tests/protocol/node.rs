@@ -200,6 +200,19 @@ impl Node {
         self.change_pools(|pools| pools.as_array_mut().unwrap().extend(more));
     }
 
+    /// A subfunction of the card, with an RDMA device whose node is the host's `/dev/null`.
+    pub(crate) fn make_subfunction(&self, name: &str, number: u32) {
+        let dir = format!("sys/devices/pci0000:00/0000:01:00.0/{name}");
+        self.tree.link(&format!("sys/bus/auxiliary/devices/{name}"), &dir);
+        self.tree.link(&format!("{dir}/driver"), "sys/bus/auxiliary/drivers/mlx5_core.sf");
+        self.tree.write(&format!("{dir}/sfnum"), &format!("{number}\n"));
+        self.tree.write(&format!("{dir}/infiniband/mlx5_4/uevent"), "");
+        self.tree.write(&format!("{dir}/infiniband_verbs/uverbs4/dev"), "1:3\n");
+        self.tree.write("dev/infiniband/uverbs4", "");
+        std::fs::remove_file(self.path("dev/infiniband/uverbs4")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", self.path("dev/infiniband/uverbs4")).unwrap();
+    }
+
     /// Makes the nodes of the function for vfio (`.5`) the host's `/dev/null`.
     pub(crate) fn make_vfio_nodes(&self) {
         for (node, sys) in [("12", "vfio/12"), ("vfio", "misc/vfio")] {

@@ -78,6 +78,33 @@ async fn its_configuration_gives_its_resources_environment_and_nodes() {
 }
 
 #[tokio::test]
+async fn a_subfunction_is_offered_by_its_name() {
+    let node = Node::new();
+    node.make_subfunction("mlx5_core.sf.4", 88);
+    let selector = json!({"auxTypes": ["sf"], "rootDevices": ["0000:01:00.0#88"], "isRdma": true});
+    let resource =
+        json!({"resourceName": "sf", "deviceType": "auxNetDevice", "selectors": selector});
+    node.write_config(&json!({"resourceList": [resource]}).to_string());
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin_with_config("a", &[]);
+    const SF: &str = "intel.com/sf";
+    kubelet.healthy(SF, &["mlx5_core.sf.4"]).await;
+    let answer = kubelet.allocate(SF, &["mlx5_core.sf.4"]).await.unwrap();
+    let nodes: Vec<_> = answer.devices.iter().map(|device| &*device.host_path).collect();
+    assert_eq!(nodes, ["/dev/infiniband/uverbs4"]);
+    assert_eq!(answer.envs["PCIDEVICE_INTEL_COM_SF"], "mlx5_core.sf.4");
+    assert_eq!(
+        info(&answer.envs, "PCIDEVICE_INTEL_COM_SF_INFO"),
+        json!({"mlx5_core.sf.4": {
+            "generic": {"deviceID": "mlx5_core.sf.4"},
+            "rdma": {"uverbs": "/dev/infiniband/uverbs4", "rdma_dev": "mlx5_4"},
+        }})
+    );
+    std::fs::remove_file(node.path("sys/bus/auxiliary/devices/mlx5_core.sf.4")).unwrap();
+    eventually("end of the stream", || (kubelet.ended(SF) == 1).then_some(())).await;
+}
+
+#[tokio::test]
 async fn by_cdi_the_kinds_of_two_resources_differ() {
     let node = node();
     let kubelet = node.kubelet();

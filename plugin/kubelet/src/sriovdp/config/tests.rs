@@ -103,11 +103,29 @@ fn a_resource_with_selectors_that_cannot_be_is_left_out() {
         );
         assert_eq!(config.warnings, [expected]);
     }
-    let config = one(json!({
-        "resourceName": "sf", "deviceType": "auxNetDevice", "selectors": {"auxTypes": ["sf"]},
-    }));
-    assert!(config.resources.is_empty());
-    assert!(config.warnings[0].contains("intel.com/sf is left out: deviceType auxNetDevice"));
+}
+
+#[test]
+fn subfunctions_have_selectors_of_their_own() {
+    let config = one(json!({"resourceName": "sf", "deviceType": "auxNetDevice", "selectors": {
+        "auxTypes": ["sf"], "pfNames": ["p0#1-5"], "vdpaType": "virtio",
+        "pciAddresses": ["0000:01:00.0"], "ddpProfiles": ["x"],
+    }}));
+    let resource = &config.resources[0];
+    assert_eq!(resource.device_type, DeviceType::AuxNetDevice);
+    let selector = &resource.selectors[0];
+    assert_eq!(selector.vdpa_type, Some(VdpaType::Virtio));
+    assert!(selector.pci_addresses.is_empty() && selector.ddp_profiles.is_empty());
+    let [ignored] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert!(ignored.ends_with("not known, ignored: ddpProfiles, pciAddresses"), "{ignored}");
+    for (types, value) in [(json!([]), "[]"), (json!(["sf", "eth"]), "[\"sf\",\"eth\"]")] {
+        let resource = json!({"resourceName": "sf", "deviceType": "auxNetDevice",
+            "selectors": {"auxTypes": types}});
+        let expected = format!(
+            "configuration: resourceList[0].selectors.auxTypes is {value}: must be [\"sf\"]"
+        );
+        check(json!({"resourceList": [resource]}), &expected);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::sriovdp::VdpaDevice;
-use crate::sriovdp::testing::vf;
+use crate::sriovdp::testing::{sf, vf};
 use ringway_kernel::testing::Mutations;
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ fn some_functions_nobody_may_have() {
     functions[2].carries = Carries::DefaultRoute;
     let told = check(json!([{"resourceName": "n"}]), &functions, &[("intel.com/n", &["00.4"])]);
     assert_eq!(reasons(&told, "00.1"), ["it has no driver"]);
-    assert_eq!(reasons(&told, "00.2"), ["it is a PF that has VFs"]);
+    assert_eq!(reasons(&told, "00.2"), ["it is a PF that has VFs or subfunctions"]);
     assert_eq!(reasons(&told, "00.3"), ["its interface carries the default route"]);
     assert_eq!(told.warnings, [""; 0]);
 }
@@ -172,12 +172,57 @@ fn a_device_has_what_its_resource_says() {
     assert_eq!((told.supplies[0].delivery, first.paths), (Delivery::Nodes, NodePaths::Host));
 }
 
+#[test]
+fn subfunctions_are_devices_of_a_kind_of_their_own() {
+    let list = json!([
+        {"resourceName": "vf", "selectors": {"vendors": ["15b3"]}},
+        {"resourceName": "sf", "deviceType": "auxNetDevice",
+         "selectors": {"auxTypes": ["sf"], "drivers": ["mlx5_core"], "pfNames": ["ens1f0#88-89"],
+                       "isRdma": true, "needVhostNet": true},
+         "additionalInfo": {"*": {"k": "all", "l": "all"}, "0000:01:00.0": {"k": "pf"}}},
+    ]);
+    let mut functions = vec![vf(0), sf(88), sf(89), sf(90)];
+    functions[1].rdma_devices = vec!["mlx5_4".to_owned()];
+    let told = told(list, &functions);
+    let ids: Vec<_> = told
+        .supplies
+        .iter()
+        .flat_map(|supply| supply.entries.iter().map(|entry| entry.device.id.as_str()))
+        .collect();
+    assert_eq!(ids, ["0000:01:00.1", "mlx5_core.sf.4"]);
+    let entry = &told.supplies[1].entries[0];
+    let Device { parent, index, pci_address, pf_pci_address, .. } = &entry.device;
+    assert_eq!((parent.as_str(), *index, *pci_address), ("0000:01:00.0", 88, None));
+    assert_eq!(pf_pci_address.map(|pf| pf.to_string()).as_deref(), Some("0000:01:00.0"));
+    assert_eq!(json!(entry.with.extra), json!({"k": "pf", "l": "all"}));
+    assert!(entry.with.rdma && entry.with.vhost_net);
+    let vf = "intel.com/vf: deviceType: it is a subfunction";
+    let no_rdma = "intel.com/sf: isRdma: it has no RDMA device";
+    assert_eq!(reasons(&told, "sf.5"), [vf, no_rdma]);
+    let index = "intel.com/sf: pfNames: index 90 is not in ens1f0#88-89";
+    assert_eq!(reasons(&told, "sf.6"), [vf, index]);
+}
+
+#[test]
+fn a_vdpa_device_on_a_subfunction_is_handed_out() {
+    let mut function = sf(88);
+    function.vdpa =
+        vec![VdpaDevice { name: "vdpa0".into(), driver: Some("vhost_vdpa".to_owned()) }];
+    let list = json!([{"resourceName": "sf", "deviceType": "auxNetDevice",
+        "selectors": {"auxTypes": ["sf"], "vdpaType": "vhost"}}]);
+    let told = told(list, &[function]);
+    let entry = &told.supplies[0].entries[0];
+    let vdpa = entry.device.vdpa.as_ref().unwrap();
+    assert_eq!((entry.way, vdpa.mgmtdev.as_str()), (Way::VhostVdpa, "auxiliary/mlx5_core.sf.4"));
+}
+
 /// The seeds of the fuzz target (tests/fuzz), changed at random: an error or a choice, and each function
 /// at most once in it.
 #[test]
 fn no_configuration_ends_the_process() {
     let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/sriovdp");
-    let (functions, mut read) = (four(), 0);
+    let (mut functions, mut read) = (four(), 0);
+    functions.extend((88..91).map(sf));
     for bytes in Mutations::of(std::path::Path::new(seeds)).take(20_000) {
         let config = match Config::parse(&bytes, "intel.com") {
             Ok(config) => config,

@@ -69,6 +69,18 @@ fn all_that_are_json_are_read() {
     assert_eq!(check("docs/ddp/{e800,x700}/configMap.yaml", ddp, &expected), silent);
 }
 
+#[test]
+fn those_of_subfunctions_are_read() {
+    let sf = |name: &str, mut selector: Value| {
+        selector["auxTypes"] = json!(["sf"]);
+        json!({"resourceName": name, "resourcePrefix": "nvidia.com", "deviceType": "auxNetDevice",
+               "selectors": [selector]})
+    };
+    let bluefield = json!({"vendors": ["15b3"], "devices": ["a2d6"], "pfNames": ["p0#1-5"]});
+    let list = json!([sf("bf2_sf", bluefield)]);
+    assert_eq!(check("docs/subfunctions/README.md", list, &[("nvidia.com/bf2_sf", 1)]), [""; 0]);
+}
+
 /// Its own reader refuses these, too.
 #[test]
 fn those_that_are_not_json_are_refused_with_the_place() {

@@ -1,0 +1,279 @@
+//! The machine's functions are looked at.
+
+use std::collections::BTreeMap;
+
+use ringway_kernel::bus::Address;
+use ringway_kernel::{Error, Root, auxiliary, pci, sriov, sysfs, userspace, vdpa_bus};
+
+use super::functions::{ACCELERATOR, Function, LinkType, NETWORK, VdpaDevice, is_for_user_space};
+use super::packages::Packages;
+use super::routes::Routes;
+
+/// All network controllers and accelerators in order of address, then all subfunctions.
+///
+/// # Errors
+/// An attribute that exists cannot be read or understood.
+pub fn functions(
+    root: &Root,
+    routes: &Routes,
+    packages: &Packages,
+) -> Result<Vec<Function>, Error> {
+    let pfs = pci::list(root)?;
+    let subfunctions = auxiliary::subfunctions(root)?.into_iter().map(Address::Auxiliary);
+    let addresses: Vec<_> = pfs.iter().copied().map(Address::Pci).chain(subfunctions).collect();
+    these(root, (routes, packages), &addresses, &pfs)
+}
+
+/// The interfaces of the functions at `addresses`.
+///
+/// # Errors
+/// sysfs cannot be read.
+pub fn netdevs_at(root: &Root, addresses: &[Address]) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    for address in addresses {
+        found.extend(address.netdevs(root)?);
+    }
+    Ok(found)
+}
+
+/// Those of `addresses` that are network controllers, accelerators or subfunctions.
+///
+/// # Errors
+/// As [`functions`].
+pub fn functions_at(
+    root: &Root,
+    routes: &Routes,
+    packages: &Packages,
+    addresses: &[Address],
+) -> Result<Vec<Function>, Error> {
+    let mut pfs = Vec::new();
+    for address in addresses.iter().filter_map(Address::pci) {
+        // a VF is no PF
+        pfs.push(sriov::physfn(root, address)?.unwrap_or(address));
+    }
+    pfs.sort();
+    pfs.dedup();
+    these(root, (routes, packages), addresses, &pfs)
+}
+
+/// `pfs` are those that may be PFs of the VFs among them, or be PFs themselves.
+fn these(
+    root: &Root,
+    (routes, packages): (&Routes, &Packages),
+    addresses: &[Address],
+    pfs: &[pci::Address],
+) -> Result<Vec<Function>, Error> {
+    let (mut with_vfs, mut vfs) = (BTreeMap::new(), BTreeMap::new());
+    for &pf in pfs {
+        let found = sriov::functions(root, pf)?;
+        if !found.is_empty() {
+            with_vfs.insert(pf, pci::netdevs(root, pf)?);
+        }
+        vfs.extend(found.into_iter().map(|vf| (vf.address, (pf, vf.index))));
+    }
+    let vdpa = vdpa_bus::functions(root)?;
+    let machine = Machine { root, routes, packages, vdpa, with_vfs, vfs };
+    let mut functions = Vec::new();
+    for address in addresses {
+        match machine.function(address) {
+            Ok(function) => functions.extend(function),
+            // gone since it was listed
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(functions)
+}
+
+/// What is read once.
+struct Machine<'a> {
+    root: &'a Root,
+    routes: &'a Routes,
+    packages: &'a Packages,
+    /// vDPA devices, and what they were made on.
+    vdpa: Vec<(String, Address)>,
+    /// The interfaces of each PF that has VFs.
+    with_vfs: BTreeMap<pci::Address, Vec<String>>,
+    /// PF and index of each VF.
+    vfs: BTreeMap<pci::Address, (pci::Address, u32)>,
+}
+
+/// What is known of a function by its PF.
+struct Family {
+    pf: Option<pci::Address>,
+    index: Option<u32>,
+    pf_netdevs: Vec<String>,
+    pf_driver: Option<String>,
+    has_functions: bool,
+}
+
+impl Machine<'_> {
+    fn function(&self, address: &Address) -> Result<Option<Function>, Error> {
+        let root = self.root;
+        let family = match address {
+            Address::Pci(address) => self.family(*address)?,
+            Address::Auxiliary(name) => self.subfunctions_family(name)?,
+        };
+        let Family { pf, index, pf_netdevs, pf_driver, has_functions } = family;
+        // a subfunction is part of its PF
+        let Some(pci) = address.pci().or(pf) else { return Ok(None) };
+        let ids = pci::ids(root, pci)?;
+        if ![NETWORK, ACCELERATOR].contains(&(ids.class >> 16)) {
+            return Ok(None);
+        }
+        let netdevs = address.netdevs(root)?;
+        let mut function = Function {
+            address: address.clone(),
+            ids,
+            driver: address.driver(root)?,
+            pf_driver,
+            numa: pci::numa_node(root, pci)?,
+            acpi_index: sysfs::read_optional(&address.dir(root).join("acpi_index"))?,
+            pf,
+            index,
+            pf_netdevs,
+            has_functions,
+            carries: self.routes.carries(root, &netdevs)?,
+            netdevs,
+            link_type: None,
+            rdma_devices: userspace::rdma_devices(root, address)?,
+            package: self.packages.of(pci, pf).map(str::to_owned),
+            partition_key: userspace::partition_key(root, address)?,
+            vdpa: self.vdpa_of(address)?,
+        };
+        function.link_type = link_type(root, &function)?;
+        Ok(Some(function))
+    }
+
+    fn family(&self, address: pci::Address) -> Result<Family, Error> {
+        let (pf, index) = self.vfs.get(&address).copied().unzip();
+        let pf_netdevs = pf.and_then(|pf| self.with_vfs.get(&pf)).cloned().unwrap_or_default();
+        let has_functions = self.with_vfs.contains_key(&address)
+            || (pf.is_none() && !auxiliary::subfunctions_of(self.root, address)?.is_empty());
+        Ok(Family { pf, index, pf_netdevs, pf_driver: None, has_functions })
+    }
+
+    fn subfunctions_family(&self, name: &auxiliary::Name) -> Result<Family, Error> {
+        let pf = auxiliary::function(self.root, name)?;
+        Ok(Family {
+            pf: Some(pf),
+            index: auxiliary::sfnum(self.root, name)?,
+            pf_netdevs: pci::netdevs(self.root, pf)?,
+            pf_driver: pci::driver(self.root, pf)?,
+            has_functions: false,
+        })
+    }
+
+    fn vdpa_of(&self, address: &Address) -> Result<Vec<VdpaDevice>, Error> {
+        let on_it = self.vdpa.iter().filter(|(_, function)| function == address);
+        let device = |(name, _): &(String, Address)| {
+            let driver = vdpa_bus::driver(self.root, name)?;
+            Ok(VdpaDevice { name: name.clone(), driver })
+        };
+        on_it.map(device).collect()
+    }
+}
+
+/// Of its own interface, else of its PF's.
+fn link_type(root: &Root, function: &Function) -> Result<Option<LinkType>, Error> {
+    let Function { netdevs, pf_netdevs, driver, ids, .. } = function;
+    match netdevs.first().or(pf_netdevs.first()) {
+        Some(name) => {
+            let path = root.sys().join("class/net").join(name).join("type");
+            Ok(sysfs::read_number_optional(&path)?.and_then(LinkType::of_interface))
+        }
+        // A network driver's interface that is not here is in a pod.
+        None if driver.as_ref().is_some_and(|driver| !is_for_user_space(driver)) => {
+            Ok(LinkType::of_class(ids.class))
+        }
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_kernel::testing::Tree;
+
+    const CARD: &str = "
+        0000:01:00.0 mlx5_core pf totalvfs=4 net=ens1f0 vendor=0x15b3 device=0x101d numa=1
+        0000:01:00.2 vf-of=0000:01:00.0 mlx5_core vdpa=vdpa1 vhost=0
+        0000:01:00.3 vf-of=0000:01:00.0 mlx5_core net=eth3
+        0000:01:00.4 vf-of=0000:01:00.0 vfio-pci
+        0000:02:00.0 mlx5_core class=0x020700
+        0000:03:00.0 class=0x120000
+        0000:04:00.0 nvme class=0x010802
+        0000:05:00.0 mlx5_core pf totalvfs=4 net=ens2f0 vendor=0x15b3 device=0x101d numa=1
+        mlx5_core.sf.4 sf-of=0000:05:00.0 mlx5_core.sf sfnum=88 net=ens2f0s88
+        mlx5_core.sf.5 sf-of=0000:05:00.0
+    ";
+
+    #[test]
+    fn functions_are_read_from_sysfs() {
+        let tree = Tree::new(CARD);
+        let device = "sys/devices/pci0000:00/0000:01:00.2";
+        tree.write(&format!("{device}/infiniband/mlx5_3/ports/1/pkeys/0"), "0x8001\n");
+        tree.write(&format!("{device}/acpi_index"), "7\n");
+        tree.write("sys/class/net/ens1f0/type", "1\n");
+        tree.write("sys/class/net/eth3/type", "32\n");
+        for name in ["ens2f0", "ens2f0s88"] {
+            tree.write(&format!("sys/class/net/{name}/type"), "1\n");
+        }
+        let routes = Routes::default();
+        let packages = Packages::from([("0000:01:00.0", "p"), ("0000:01:00.3", "of its own")]);
+        let found = functions(&tree.root(), &routes, &packages).unwrap();
+        let addresses: Vec<_> = found.iter().map(|f| f.address.to_string()).collect();
+        assert_eq!(
+            addresses,
+            [
+                "0000:01:00.0",
+                "0000:01:00.2",
+                "0000:01:00.3",
+                "0000:01:00.4",
+                "0000:02:00.0",
+                "0000:03:00.0",
+                "0000:05:00.0",
+                "mlx5_core.sf.4",
+                "mlx5_core.sf.5",
+            ]
+        );
+        let pf = &found[0];
+        assert_eq!(
+            (pf.ids.vendor, pf.numa, pf.index, pf.has_functions),
+            (0x15b3, Some(1), None, true)
+        );
+        let first = &found[1];
+        assert_eq!((first.pf, first.index), (pf.address.pci(), Some(0)));
+        assert_eq!(first.pf_netdevs, ["ens1f0"]);
+        assert_eq!(first.acpi_index.as_deref(), Some("7"));
+        assert_eq!(first.partition_key.as_deref(), Some("0x8001"));
+        assert_eq!(first.rdma_devices, ["mlx5_3"]);
+        let vdpa = VdpaDevice { name: "vdpa1".into(), driver: Some("vhost_vdpa".into()) };
+        assert_eq!(first.vdpa, [vdpa]);
+        let types: Vec<_> = found.iter().map(|f| f.link_type).collect();
+        let (ether, infiniband) = (Some(LinkType::Ether), Some(LinkType::Infiniband));
+        // of its PF; its own; of its PF; by its class, as its interface is away; none
+        assert_eq!(types, [ether, ether, infiniband, ether, infiniband, None, ether, ether, ether]);
+        assert_eq!(found[5].driver, None);
+        assert!(found[6].has_functions);
+        let sf = &found[7];
+        assert_eq!((sf.pf, sf.index, sf.ids.device), (found[6].address.pci(), Some(88), 0x101d));
+        let drivers = (sf.driver.as_deref(), sf.pf_driver.as_deref());
+        assert_eq!(drivers, (Some("mlx5_core.sf"), Some("mlx5_core")));
+        assert_eq!(
+            (&sf.netdevs[..], &sf.pf_netdevs[..]),
+            (&["ens2f0s88".into()][..], &["ens2f0".into()][..])
+        );
+        assert_eq!((found[8].driver.as_deref(), found[8].index), (None, None));
+        for function in &found {
+            let address = [function.address.clone()];
+            let alone = functions_at(&tree.root(), &routes, &packages, &address).unwrap();
+            assert_eq!(alone, std::slice::from_ref(function));
+        }
+        let others = ["0000:04:00.0", "0000:09:00.0"].map(|address| address.parse().unwrap());
+        assert_eq!(functions_at(&tree.root(), &routes, &packages, &others).unwrap(), []);
+        let packages: Vec<_> = found.iter().map(|f| f.package.as_deref()).collect();
+        let of_pf = Some("p");
+        assert_eq!(packages[..6], [of_pf, of_pf, Some("of its own"), of_pf, None, None]);
+    }
+}
