@@ -79,7 +79,7 @@ pub fn add(world: &World, call: Call<'_>) -> Result<Value> {
         Attachment::Netdev | Attachment::VirtioVdpa => {
             interface::attach(world, call, &grant, &netns, record)?
         }
-        Attachment::Vfio | Attachment::VhostVdpa => {
+        Attachment::Vfio | Attachment::Uio | Attachment::VhostVdpa => {
             character::attach(world, call, &grant, &netns, record)?
         }
     };
@@ -149,8 +149,9 @@ fn finish(
         None => Addressing::default(),
     };
     configure(&addressing)?;
-    if let Some(name) = &guard.record().device_info.clone() {
-        deviceinfo::write(world, name, &deviceinfo::describe(grant))?;
+    if let Some((name, info)) = guard.record().device_info.clone().zip(deviceinfo::describe(grant))
+    {
+        deviceinfo::write(world, &name, &info)?;
     }
     let success = Success { interface, addressing };
     guard.record().result = Some(success.clone());

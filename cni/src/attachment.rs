@@ -12,6 +12,8 @@ pub enum Attachment {
     Netdev,
     /// The function is on vfio-pci, and its group's node in the container already: CDI put it there.
     Vfio,
+    /// The function is on a UIO driver, and its node in the container already.
+    Uio,
     /// The vDPA device's virtio-net netdev moves into the pod.
     VirtioVdpa,
     /// The vDPA device's character device is in the container already: CDI put it there.
@@ -44,6 +46,7 @@ impl From<Attach> for Attachment {
         match attach {
             Attach::Netdev => Self::Netdev,
             Attach::Vfio => Self::Vfio,
+            Attach::Uio => Self::Uio,
             Attach::VirtioVdpa => Self::VirtioVdpa,
             Attach::VhostVdpa => Self::VhostVdpa,
         }
@@ -55,6 +58,7 @@ impl std::fmt::Display for Attachment {
         f.write_str(match self {
             Self::Netdev => "netdev",
             Self::Vfio => "vfio",
+            Self::Uio => "uio",
             Self::VirtioVdpa => "virtio-vdpa",
             Self::VhostVdpa => "vhost-vdpa",
         })

@@ -44,7 +44,9 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
     }
     match (record.attachment, &record.place) {
         (Attachment::VhostVdpa, Place::Vdpa(vdpa)) => check_vhost(world, &record, vdpa, success)?,
-        (Attachment::Vfio, Place::Pci(address)) => check_vfio(world, *address, success)?,
+        (Attachment::Vfio | Attachment::Uio, Place::Pci(address)) => {
+            check_function(world, *address, success)?;
+        }
         _ => {}
     }
     if let Some(change) = &record.function
@@ -74,7 +76,7 @@ fn compare_vhost(vdpa: &str, config: &Config, success: &Success) -> Result<()> {
 }
 
 /// The address that the PF has for the function, as ADD told it.
-fn check_vfio(world: &World, address: pci::Address, success: &Success) -> Result<()> {
+fn check_function(world: &World, address: pci::Address, success: &Success) -> Result<()> {
     let Some(function) = vf::of(&world.root, address)? else {
         return Err(differs(&format!("PF of function {address}"), "none", "one"));
     };

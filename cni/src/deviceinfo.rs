@@ -31,11 +31,12 @@ mod tests;
 
 const FIELD: &str = "runtimeConfig.CNIDeviceInfoFile";
 
-/// The device as the specification describes it.
-pub fn describe(grant: &Grant) -> DeviceInfo {
+/// The device as the specification describes it, which has no words for a subfunction itself.
+pub fn describe(grant: &Grant) -> Option<DeviceInfo> {
     let device = &grant.device;
     let pf_pci_address = device.pf_pci_address.map(|address| address.to_string());
-    match &grant.place {
+    Some(match &grant.place {
+        Place::Auxiliary(_) => return None,
         Place::Pci(address) => DeviceInfo::pci(Pci {
             pci_address: address.to_string(),
             vhost_net: None,
@@ -57,7 +58,7 @@ pub fn describe(grant: &Grant) -> DeviceInfo {
                 representor_device: None,
             })
         }
-    }
+    })
 }
 
 /// Where a container finds the character device: the device plugin's CDI spec says the same.

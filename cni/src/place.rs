@@ -1,8 +1,8 @@
-//! Where the kernel has what is attached: on the vdpa bus, or as a PCI function.
+//! Where the kernel has what is attached: on the vdpa bus, or as a function.
 
 use std::{fmt, path::PathBuf};
 
-use ringway_kernel::{Root, pci, vdpa_bus, vfio};
+use ringway_kernel::{Root, auxiliary, bus, pci, userspace, vdpa_bus, vfio};
 use serde::{Deserialize, Serialize};
 
 use crate::{attachment::Attachment, error::Result};
@@ -15,6 +15,8 @@ pub enum Place {
     Vdpa(String),
     /// A function itself.
     Pci(pci::Address),
+    /// A subfunction itself.
+    Auxiliary(auxiliary::Name),
 }
 
 /// The device in sysfs that an interface hangs at, as a link tells it.
@@ -22,7 +24,7 @@ pub enum Place {
 pub struct Owner {
     /// Its directory.
     pub dir: PathBuf,
-    /// Its bus: `pci`, `virtio`.
+    /// Its bus: `pci`, `auxiliary`, `virtio`.
     pub bus: &'static str,
 }
 
@@ -41,6 +43,7 @@ impl Place {
         match self {
             Self::Vdpa(name) => vdpa_bus::exists(root, name),
             Self::Pci(address) => pci::exists(root, *address),
+            Self::Auxiliary(name) => auxiliary::dir(root, name).exists(),
         }
     }
 
@@ -48,7 +51,7 @@ impl Place {
     pub fn vdpa(&self) -> Option<&str> {
         match self {
             Self::Vdpa(name) => Some(name),
-            Self::Pci(_) => None,
+            Self::Pci(_) | Self::Auxiliary(_) => None,
         }
     }
 
@@ -57,6 +60,7 @@ impl Place {
         let driver = match self {
             Self::Vdpa(name) => vdpa_bus::driver(root, name)?,
             Self::Pci(address) => pci::driver(root, *address)?,
+            Self::Auxiliary(name) => auxiliary::driver(root, name)?,
         };
         let Some(driver) = driver else {
             return Ok(Now { attachment: None, words: "bound to no driver".to_owned() });
@@ -64,6 +68,8 @@ impl Place {
         let (attachment, more) = match self {
             Self::Vdpa(_) => (Attachment::of_driver(&driver), ""),
             Self::Pci(address) => function(root, *address, &driver)?,
+            // what drives a subfunction makes an interface of it
+            Self::Auxiliary(_) => (Some(Attachment::Netdev), ""),
         };
         Ok(Now { attachment, words: format!("bound to {driver}{more}") })
     }
@@ -73,11 +79,27 @@ impl Place {
         let virtio = |dir| Owner { dir, bus: "virtio" };
         match self {
             Self::Vdpa(name) => Ok(vdpa_bus::virtio_dir(root, name)?.map(virtio)),
-            Self::Pci(_) if self.now(root)?.attachment != Some(Attachment::Netdev) => Ok(None),
+            Self::Pci(_) | Self::Auxiliary(_)
+                if self.now(root)?.attachment != Some(Attachment::Netdev) =>
+            {
+                Ok(None)
+            }
+            Self::Auxiliary(name) => {
+                Ok(Some(Owner { dir: auxiliary::dir(root, name), bus: "auxiliary" }))
+            }
             Self::Pci(address) => {
                 let function = || Owner { dir: pci::dir(root, *address), bus: "pci" };
                 Ok(Some(pci::virtio_dir(root, *address)?.map_or_else(function, virtio)))
             }
+        }
+    }
+}
+
+impl From<bus::Address> for Place {
+    fn from(address: bus::Address) -> Self {
+        match address {
+            bus::Address::Pci(address) => Self::Pci(address),
+            bus::Address::Auxiliary(name) => Self::Auxiliary(name),
         }
     }
 }
@@ -95,7 +117,13 @@ fn function(
         "virtio-pci" if pci::virtio_driver(root, address)?.as_deref() != Some("virtio_net") => {
             (None, ", and its virtio device not to virtio_net")
         }
-        "vp-vdpa" | "uio_pci_generic" | "igb_uio" | "pci-stub" => (None, ""),
+        "uio_pci_generic" | "igb_uio" => {
+            match userspace::uio(root, &bus::Address::Pci(address))?.is_empty() {
+                false => (Some(Attachment::Uio), ""),
+                true => (None, ", without a node"),
+            }
+        }
+        "vp-vdpa" | "pci-stub" => (None, ""),
         _ => (Some(Attachment::Netdev), ""),
     })
 }
@@ -105,6 +133,7 @@ impl fmt::Display for Place {
         match self {
             Self::Vdpa(name) => write!(f, "vDPA device {name}"),
             Self::Pci(address) => write!(f, "function {address}"),
+            Self::Auxiliary(name) => write!(f, "subfunction {name}"),
         }
     }
 }
@@ -124,6 +153,8 @@ mod tests {
         0000:01:00.5 vf-of=0000:01:00.0
         0000:01:00.6 vf-of=0000:01:00.0 virtio-pci net=eth4
         0000:01:00.7 vf-of=0000:01:00.0 uio_pci_generic
+        mlx5_core.sf.4 sf-of=0000:01:00.0 mlx5_core.sf sfnum=88 net=eth5
+        mlx5_core.sf.5 sf-of=0000:01:00.0 sfnum=89
     ";
 
     #[test]
@@ -146,7 +177,15 @@ mod tests {
         check(pci(4), None, "bound to vp-vdpa", "");
         check(pci(5), None, "bound to no driver", "");
         check(pci(6), Some(Attachment::Netdev), "bound to virtio-pci", "virtio virtio0");
-        check(pci(7), None, "bound to uio_pci_generic", "");
+        check(pci(7), None, "bound to uio_pci_generic, without a node", "");
+        let uio = "sys/devices/pci0000:00/0000:01:00.7/uio/uio4/dev";
+        tree.write(uio, "240:4\n");
+        check(pci(7), Some(Attachment::Uio), "bound to uio_pci_generic", "");
+        let sf = |name: &str| Place::Auxiliary(name.parse().unwrap());
+        let owner = "auxiliary mlx5_core.sf.4";
+        let netdev = Some(Attachment::Netdev);
+        check(sf("mlx5_core.sf.4"), netdev, "bound to mlx5_core.sf", owner);
+        check(sf("mlx5_core.sf.5"), None, "bound to no driver", "");
         let vdpa = Place::Vdpa("v0".into());
         check(vdpa, Some(Attachment::VirtioVdpa), "bound to virtio_vdpa", "virtio virtio3");
         std::fs::remove_file(tree.path("sys/devices/pci0000:00/0000:01:00.6/virtio0/driver"))

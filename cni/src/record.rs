@@ -62,7 +62,7 @@ pub struct Record {
     pub netns: Namespace,
     /// The device.
     pub device: DeviceId,
-    /// Where the kernel has it: `vdpa` with a name, or `pci` with an address.
+    /// Where the kernel has it: `vdpa` or `auxiliary` with a name, or `pci` with an address.
     #[serde(flatten)]
     pub place: Place,
     /// How it is attached.

@@ -17,6 +17,7 @@ use crate::{
     grant::Grant,
     limits,
     netconf::function::{cannot, field_of},
+    place::Place,
     world::World,
 };
 
@@ -70,7 +71,10 @@ pub fn plan(world: &World, call: Call<'_>, grant: &Grant) -> Result<Option<Chang
     let asked = &call.conf.function;
     let Some(function) = grant.function else {
         let of = format!("device {} as {}", grant.device.id, grant.attachment);
-        let why = "it is for functions attached as netdev or vfio";
+        let why = match &grant.place {
+            Place::Auxiliary(_) => "its port on the eswitch has it, and who made the subfunction",
+            Place::Pci(_) | Place::Vdpa(_) => "it is for functions attached as netdev, vfio or uio",
+        };
         return nothing_of(&asked.beyond_nothing()?, &of, why);
     };
     if call.mac().is_none() && asked.settings(Default::default())?.is_empty() {

@@ -2,7 +2,7 @@
 //! file means that somebody was given the device.
 
 use anyhow::{Result, bail};
-use ringway_kernel::{pci, stuck};
+use ringway_kernel::{Root, auxiliary, bus, stuck, sysfs};
 use ringway_node::{
     DeviceId,
     pools::{Device, Pool, State},
@@ -32,7 +32,7 @@ pub fn why(world: &World, device: &str) -> Result<String> {
         Some((pool, device)) => place(pool, device),
         None => records.first().map(|record| record.place.clone()),
     };
-    let place = place.or_else(|| device.parse().ok().map(Place::Pci));
+    let place = place.or_else(|| device.parse::<bus::Address>().ok().map(Place::from));
     if offered.is_none()
         && records.is_empty()
         && !place.as_ref().is_some_and(|p| p.exists(&world.root))
@@ -76,7 +76,7 @@ pub fn why(world: &World, device: &str) -> Result<String> {
 fn place(pool: &Pool, device: &Device) -> Option<Place> {
     match Attachment::from(pool.attach).is_vdpa() {
         true => device.vdpa.as_ref().map(|vdpa| Place::Vdpa(vdpa.name.clone())),
-        false => device.pci_address.map(Place::Pci),
+        false => device.function().map(Place::from),
     }
 }
 
@@ -100,17 +100,18 @@ fn kernel_facts(world: &World, place: &Place) -> Vec<(&'static str, String)> {
     let or_error = |words: crate::Result<String>| words.unwrap_or_else(|error| error.chain());
     let mut facts =
         vec![("now", or_error(place.now(root).map(|now| format!("{place} is {}", now.words))))];
-    if let Place::Pci(address) = place {
-        match ringway_kernel::sriov::physfn(root, *address) {
-            Ok(Some(pf)) => facts.push(("function", format!("a VF of PF {pf}"))),
-            Ok(None) => facts.push(("function", "no VF".to_owned())),
-            Err(error) => facts.push(("function", error.to_string())),
+    let function = match place {
+        Place::Vdpa(_) => None,
+        Place::Pci(address) => {
+            let pf = ringway_kernel::sriov::physfn(root, *address);
+            Some(pf.map(|pf| pf.map_or("no VF".to_owned(), |pf| format!("a VF of PF {pf}"))))
         }
-    }
-    let netdevs = || match (place, place.owner(root)?) {
-        (_, None) => Ok(None),
-        (Place::Pci(address), Some(_)) => Ok(Some(pci::netdevs(root, *address)?)),
-        (Place::Vdpa(_), Some(owner)) => Ok(Some(ringway_kernel::sysfs::netdevs(&owner.dir)?)),
+        Place::Auxiliary(name) => Some(subfunction(root, name)),
+    };
+    facts.extend(function.map(|words| ("function", words.unwrap_or_else(|e| e.to_string()))));
+    let netdevs = || match place.owner(root)? {
+        None => Ok(None),
+        Some(owner) => Ok(Some(sysfs::netdevs(&owner.dir)?)),
     };
     match netdevs() {
         Ok(None) => {}
@@ -121,6 +122,13 @@ fn kernel_facts(world: &World, place: &Place) -> Vec<(&'static str, String)> {
         Err(error) => facts.push(("interface", Error::chain(&error))),
     }
     facts
+}
+
+fn subfunction(root: &Root, name: &auxiliary::Name) -> Result<String, ringway_kernel::Error> {
+    let pf = auxiliary::function(root, name)?;
+    let number = auxiliary::sfnum(root, name)?;
+    let number = number.map(|number| format!(" {number}")).unwrap_or_default();
+    Ok(format!("subfunction{number} of PF {pf}"))
 }
 
 fn record_facts(world: &World, record: &Record) -> Result<Vec<(&'static str, String)>> {

@@ -94,6 +94,11 @@ pub fn dir(root: &Root, name: &Name) -> PathBuf {
     root.sys().join("bus/auxiliary/devices").join(name.as_str())
 }
 
+/// The name of the bound driver, for example `mlx5_core.sf`.
+pub fn driver(root: &Root, name: &Name) -> Result<Option<String>> {
+    sysfs::link_name(&dir(root, name).join("driver"))
+}
+
 /// The PCI function that a device is a part of.
 ///
 /// # Errors

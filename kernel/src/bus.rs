@@ -53,7 +53,10 @@ impl Address {
 
     /// The name of the bound driver.
     pub fn driver(&self, root: &Root) -> Result<Option<String>> {
-        sysfs::link_name(&self.dir(root).join("driver"))
+        match self {
+            Self::Pci(address) => pci::driver(root, *address),
+            Self::Auxiliary(name) => auxiliary::driver(root, name),
+        }
     }
 
     /// The interface names of the function in the namespace of the sysfs mount.

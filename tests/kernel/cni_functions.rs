@@ -1,5 +1,5 @@
 //! The CNI binary on functions as they are: the interface of one, set up through its PF, and one on
-//! vfio-pci.
+//! vfio-pci or on a UIO driver.
 
 use ringway_kernel::link::{Link, Links, Vf, VfSetting, VfTag, VfTxRate};
 use ringway_kernel::{Mac, pci, vfio};
@@ -184,8 +184,17 @@ fn del_of_a_function_that_is_gone_succeeds() {
 
 #[test]
 fn a_function_on_vfio_stays_where_it_is_and_its_pf_sets_it() {
+    stays_where_it_is("vfio", vfio::DRIVER);
+}
+
+#[test]
+fn so_does_one_on_uio() {
+    stays_where_it_is("uio", "uio_pci_generic");
+}
+
+fn stays_where_it_is(attach: &str, driver: &str) {
     let node = Node::at_rest();
-    let stand = Stand::functions(&node, node.igb, "vfio", Plugin::Installed);
+    let stand = Stand::functions(&node, node.igb, attach, Plugin::Installed);
     let vfs = node.vfs(node.igb);
     let pod = Pod::new("rw-a");
     let conf = json!({"vlan": 100, "vlanQoS": 3, "max_tx_rate": 50, "spoofchk": "off",
@@ -199,7 +208,7 @@ fn a_function_on_vfio_stays_where_it_is_and_its_pf_sets_it() {
     assert_eq!(node.vfs(node.igb), [as_asked(vfs[0]), vfs[1]]);
     stand.check(&pod, 0, &conf).unwrap();
     let address = stand.ids[0].parse().unwrap();
-    assert_eq!(pci::driver(&node.root, address).unwrap().as_deref(), Some(vfio::DRIVER));
+    assert_eq!(pci::driver(&node.root, address).unwrap().as_deref(), Some(driver));
     stand.del(&pod, 0, &conf);
     assert_eq!(node.vfs(node.igb), vfs);
     let error = stand.add_fails(&pod, 0, &json!({"mtu": 1400}));

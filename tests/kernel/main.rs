@@ -28,6 +28,7 @@ mod simulator;
 mod sriov;
 mod storage;
 mod stuck;
+mod subfunction;
 mod tracer;
 mod vduse;
 mod vfio;

@@ -10,7 +10,7 @@ use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
 use ringway_kernel::{pci, sriov};
 
-use crate::node::{Node, VIRTIO, ip};
+use crate::node::{Node, VIRTIO, ip, make_subfunctions};
 
 /// What a monitor hears from now on. Its thread waits for ever, and ends with the process.
 fn listen() -> Receiver<Change> {
@@ -64,6 +64,15 @@ fn everything_that_drifts_is_said() {
     device(&changes, "remove vdpa ", &name);
     std::fs::write(format!("/sys/bus/pci/devices/{vf}/driver/unbind"), &vf_text).unwrap();
     device(&changes, "unbind pci ", &vf_text);
+}
+
+#[test]
+fn a_subfunction_that_appears_is_said() {
+    let _node = Node::at_rest();
+    let changes = listen();
+    make_subfunctions("88");
+    device(&changes, "add auxiliary ", "labsf.sf.0");
+    device(&changes, "bind auxiliary ", "labsf.sf.0");
 }
 
 #[test]

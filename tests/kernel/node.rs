@@ -60,6 +60,7 @@ impl Node {
 
     pub fn rest(&self) {
         let root = &self.root;
+        without_subfunctions();
         for name in vdpa_bus::list(root).unwrap() {
             vdpa_bus::unbind(root, &name).unwrap();
             self.vdpa().delete(&name).unwrap();
@@ -84,6 +85,20 @@ impl Drop for Node {
 pub fn modprobe(module: &str) {
     let status = Command::new("modprobe").arg(module).status().unwrap();
     assert!(status.success(), "modprobe {module}");
+}
+
+/// Makes subfunctions of the igb card (tests/lab/assets/labsf.c), in the place of those that there are.
+pub fn make_subfunctions(numbers: &str) {
+    without_subfunctions();
+    let status = Command::new("modprobe")
+        .args(["labsf", &format!("parent={IGB}"), &format!("sfnum={numbers}")])
+        .status();
+    assert!(status.unwrap().success(), "modprobe labsf");
+}
+
+fn without_subfunctions() {
+    let status = Command::new("modprobe").args(["-r", "labsf"]).status().unwrap();
+    assert!(status.success(), "modprobe -r labsf");
 }
 
 /// The tool again: `link set eth0 up`.

@@ -16,11 +16,11 @@ use ringway_kernel::features::Features;
 use ringway_kernel::link::{Link, Links};
 use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
-use ringway_kernel::{pci, sriov, vfio};
+use ringway_kernel::{bus, pci, sriov, vfio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::node::Node;
+use crate::node::{Node, make_subfunctions};
 
 mod pod;
 
@@ -115,11 +115,11 @@ impl Stand {
         Self::with(ids, vdpa, "virtio-vdpa", devices, plugin)
     }
 
-    /// Two functions of a card as they are: each with an interface of its own (`netdev`), or on
-    /// vfio-pci (`vfio`).
+    /// Two functions of a card as they are: each with an interface of its own (`netdev`), on
+    /// vfio-pci (`vfio`), or on uio_pci_generic (`uio`).
     pub fn functions(node: &Node, pf: pci::Address, attach: &str, plugin: Plugin) -> Self {
         let root = &node.root;
-        for module in ["igbvf", "vfio-pci"] {
+        for module in ["igbvf", "vfio-pci", "uio_pci_generic"] {
             run("modprobe", &[module]);
         }
         sriov::set_drivers_autoprobe(root, pf, false).unwrap();
@@ -132,6 +132,7 @@ impl Stand {
         for function in &functions {
             match attach {
                 "vfio" => vfio::bind(root, function.address).unwrap(),
+                "uio" => pci::bind(root, function.address, "uio_pci_generic").unwrap(),
                 _ if pf == node.igb => pci::bind_unpinned(root, function.address, "igbvf").unwrap(),
                 _ => pci::bind_unpinned(root, function.address, "virtio-pci").unwrap(),
             }
@@ -143,6 +144,18 @@ impl Stand {
         });
         let devices = devices.collect();
         Self::with(ids, Vec::new(), attach, devices, plugin)
+    }
+
+    /// Two subfunctions of the igb card, 88 and 89, each an interface.
+    pub fn subfunctions(node: &Node, plugin: Plugin) -> Self {
+        make_subfunctions("88,89");
+        let pf = node.igb.to_string();
+        let ids = ["labsf.sf.0", "labsf.sf.1"].map(str::to_owned).to_vec();
+        let devices = ids.iter().zip([88, 89]).map(|(id, number)| {
+            json!({"id": id, "parent": pf, "index": number, "state": "ready", "pfPciAddress": pf})
+        });
+        let devices = devices.collect();
+        Self::with(ids, Vec::new(), "netdev", devices, plugin)
     }
 
     /// One device of the simulator, which takes an MTU of 1500 at most.
@@ -443,7 +456,7 @@ impl Stand {
     pub fn netdev(&self, node: &Node, device: usize) -> Option<Link> {
         let dir = match self.vdpa.get(device) {
             Some(vdpa) => vdpa_bus::virtio_dir(&node.root, vdpa).unwrap()?,
-            None => pci::dir(&node.root, self.ids[device].parse().unwrap()),
+            None => self.ids[device].parse::<bus::Address>().unwrap().dir(&node.root),
         };
         let link = Links::open().unwrap().of_device(&dir).unwrap()?;
         // a move may change the number

@@ -1,4 +1,4 @@
-//! The character device of a vDPA device, or of a function on vfio-pci, is in the container by CDI:
+//! The character device of a vDPA device, or of a function on vfio-pci or a UIO driver, is in the container:
 //! nothing is moved. What the network asks of a vDPA device must be so already; what it asks of a
 //! function the PF sets.
 

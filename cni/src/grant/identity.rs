@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ringway_kernel::{pci, sriov};
+use ringway_kernel::{auxiliary, bus, sriov};
 use ringway_node::{
     devinfo::{self, DeviceInfo, Vdpa, VdpaDriver},
     pools::{Device, Pool},
@@ -24,8 +24,12 @@ pub(super) fn as_it_is(world: &World, pool: &Pool, device: &Device) -> Result<(P
     if !place.exists(&world.root) {
         return Err(Error::new(Code::TryAgain, format!("device {id}: {place} is not there")));
     }
-    if let (Place::Vdpa(name), Some(address)) = (&place, device.pci_address) {
-        made_on(world, name, address)?;
+    let function = device.function();
+    if let (Place::Vdpa(name), Some(function)) = (&place, &function) {
+        made_on(world, name, function)?;
+    }
+    if let Some(bus::Address::Auxiliary(name)) = &function {
+        same_subfunction(world, device, name)?;
     }
     let now = place.now(&world.root)?;
     if now.attachment == Some(promised) {
@@ -40,15 +44,15 @@ pub(super) fn as_it_is(world: &World, pool: &Pool, device: &Device) -> Result<(P
 
 fn place(device: &Device, promised: Attachment) -> Result<Place> {
     let id = &device.id;
-    match (promised.is_vdpa(), &device.vdpa, device.pci_address) {
+    match (promised.is_vdpa(), &device.vdpa, device.function()) {
         (true, Some(vdpa), _) => Ok(Place::Vdpa(vdpa.name.clone())),
         (true, None, _) => {
             Err(Error::new(Code::TryAgain, format!("device {id} has no vDPA device")))
         }
-        (false, _, Some(address)) => Ok(Place::Pci(address)),
+        (false, _, Some(address)) => Ok(address.into()),
         (false, _, None) => {
             let text = format!(
-                "device {id} attaches as {promised}, and is no PCI function: others are not attached so"
+                "device {id} attaches as {promised}, and is no function: others are not attached so"
             );
             Err(Error::new(Code::Config, text))
         }
@@ -57,11 +61,11 @@ fn place(device: &Device, promised: Attachment) -> Result<Place> {
 
 /// Names of vDPA devices are given out again: it must still be below the function that it was made
 /// on.
-fn made_on(world: &World, vdpa: &str, address: pci::Address) -> Result<()> {
+fn made_on(world: &World, vdpa: &str, function: &bus::Address) -> Result<()> {
     let dir = ringway_kernel::vdpa_bus::dir(&world.root, vdpa)?;
     let real = fs::canonicalize(&dir)
         .map_err(Error::because(Code::Io, format!("resolve {}", dir.display())))?;
-    let address = address.to_string();
+    let address = function.to_string();
     if real.iter().any(|part| *part == *address) {
         return Ok(());
     }
@@ -72,7 +76,26 @@ fn made_on(world: &World, vdpa: &str, address: pci::Address) -> Result<()> {
     Err(Error::new(Code::TryAgain, text))
 }
 
-/// The VF that a function is, by the PF that it has now; `None` for a vDPA device.
+/// Numbers on the auxiliary bus are given out again: it must still be the subfunction that the pool
+/// means, by its PF and the number that its maker gave it.
+fn same_subfunction(world: &World, device: &Device, name: &auxiliary::Name) -> Result<()> {
+    let gone = Error::because(Code::TryAgain, format!("device {}", device.id));
+    let pf = auxiliary::function(&world.root, name).map_err(gone)?;
+    let number = auxiliary::sfnum(&world.root, name)?;
+    if device.pf_pci_address.is_none_or(|known| known == pf)
+        && number.is_none_or(|number| number == device.index)
+    {
+        return Ok(());
+    }
+    let number = number.map_or_else(|| "of no number".to_owned(), |number| number.to_string());
+    let text = format!(
+        "device {}: subfunction {name} is {number} of PF {pf}, and its pool means {} of PF {}",
+        device.id, device.index, device.parent
+    );
+    Err(Error::new(Code::TryAgain, text).advise("the agent will see it: look at its status"))
+}
+
+/// The VF that a function is, by the PF that it has now; `None` for a vDPA device or a subfunction.
 pub(super) fn function(world: &World, device: &Device, place: &Place) -> Result<Option<Function>> {
     let Place::Pci(address) = place else { return Ok(None) };
     let Some(pf) = sriov::physfn(&world.root, *address)? else {

@@ -78,7 +78,8 @@ fn a_device_must_be_named_known_ready_held_and_what_its_pool_says() {
             "promises virtio-vdpa, but vDPA device vswapped is bound to vhost_vdpa",
         ),
         (device("absent"), 11, "vabsent is not there"),
-        (device("mlx5_core.sf.4"), 7, "attaches as netdev, and is no PCI function"),
+        (device("mlx5_core.sf.4"), 11, "subfunction mlx5_core.sf.4 is not there"),
+        (device("functionless"), 7, "attaches as netdev, and is no function"),
         (
             device("0000:01:00.6"),
             11,

@@ -211,6 +211,7 @@ fn pools() -> Value {
             ready("absent", "vabsent", "virtio_vdpa", None)]},
         {"name": "nets", "resource": "ringway.dev/nets", "attach": "netdev", "devices": [
             {"id": "mlx5_core.sf.4", "parent": "x", "index": 0, "state": "ready"},
+            {"id": "functionless", "parent": "x", "index": 1, "state": "ready"},
             function(NETDEV, 4), function("0000:01:00.6", 5), function("0000:03:00.1", 0),
             function("0000:01:01.0", 8)]},
         {"name": "functions", "resource": "ringway.dev/functions", "attach": "vfio", "devices": [

@@ -64,6 +64,9 @@ pub enum Attach {
     Netdev,
     /// The function is bound to vfio and its group's node goes into the container.
     Vfio,
+    /// The function is bound to a UIO driver, without an IOMMU's protection, and its node goes into the
+    /// container. The agent offers none: whoever writes this file by hand does.
+    Uio,
     /// The vDPA device's virtio-net netdev moves into the pod.
     VirtioVdpa,
     /// The vDPA device's `/dev/vhost-vdpa-N` goes into the container.

@@ -83,6 +83,7 @@ impl From<Attach> for Way {
         match attach {
             Attach::Netdev => Self::Netdev,
             Attach::Vfio => Self::Vfio,
+            Attach::Uio => Self::Uio,
             Attach::VirtioVdpa => Self::VirtioVdpa,
             Attach::VhostVdpa => Self::VhostVdpa,
         }

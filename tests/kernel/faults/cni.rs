@@ -144,6 +144,15 @@ fn an_interface_of_igb() {
 }
 
 #[test]
+fn a_subfunction() {
+    let node = Node::at_rest();
+    let stand = Stand::subfunctions(&node, Plugin::Answers);
+    let conf = json!({"mtu": 1400, "ipam": {"type": "plugin"},
+                      "runtimeConfig": {"mac": "02:00:00:00:77:01"}});
+    killed_anywhere("subfunction", &node, &Kind { stand, conf, moves: true }, 30);
+}
+
+#[test]
 fn a_function_on_vfio() {
     let node = Node::at_rest();
     let stand = Stand::functions(&node, node.igb, "vfio", Plugin::Installed);

@@ -70,7 +70,7 @@ fn check_attach(attach: Attach, device: &Device, at: &dyn Fn(&str) -> String) ->
             let bound = driver == Some(Driver::VirtioVdpa);
             rule(bound, at("vdpa.driver"), &driver, "virtio_vdpa when ready in its pool")
         }
-        Attach::Vfio => {
+        Attach::Vfio | Attach::Uio => {
             let address = &device.pci_address;
             rule(address.is_some(), at("pciAddress"), address, "present when ready in its pool")
         }

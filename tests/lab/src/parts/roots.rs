@@ -77,13 +77,16 @@ pub(super) fn node(store: &Store<'_>, epoch: &str) -> Result<Part> {
 /// belong below its `/lib/modules`, and `vmlinux`, which guests of the lab boot. The root that
 /// builds them does not stay.
 pub(super) fn kernel(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
-    let modules = place.asset("modules.sh");
+    let (modules, subfunctions) = (place.asset("modules.sh"), place.asset("labsf.c"));
     let (guest, config) = (place.asset("guest-kernel.sh"), place.asset("guest-kernel.config"));
-    let key = key(KERNEL, epoch).file(&modules)?.file(&guest)?.file(&config)?;
+    let key = key(KERNEL, epoch);
+    let key = key.file(&modules)?.file(&subfunctions)?.file(&guest)?.file(&config)?;
     store.part("kernel", key, |site| {
         let root = site.scratch.join("root");
         debootstrap(site, &root, "minbase", KERNEL)?;
-        fs::copy(&config, root.join("guest-kernel.config")).context("bring the configuration")?;
+        for (brought, name) in [(&config, "guest-kernel.config"), (&subfunctions, "labsf.c")] {
+            fs::copy(brought, root.join(name)).with_context(|| format!("bring {name}"))?;
+        }
         for script in [&modules, &guest] {
             inside(site, &root, script)?;
         }

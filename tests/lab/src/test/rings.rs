@@ -25,7 +25,7 @@ const FAULTS: &str = "faults::";
 /// What the cluster's ring runs besides: the whole example, and the chart's own test.
 const EXAMPLES: [&str; 2] = ["example", "helm"];
 /// What the tests on the node call.
-const NODE_BINARIES: [&str; 2] = ["ringway", "ringway-agent"];
+const NODE_BINARIES: [&str; 3] = ["ringway", "ringway-agent", "ringway-device-plugin"];
 /// Checks licences and sources of dependencies; pinned, because its verdicts change.
 const CARGO_DENY: &str = "0.20.2";
 /// No hermetic test takes so long; a kernel test may, on a slow machine.
