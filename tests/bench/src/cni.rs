@@ -13,6 +13,7 @@ use ringway_kernel_tests::stand::{self, Plugin, Pod, Stand};
 use serde_json::json;
 
 use crate::cost;
+use crate::trace;
 
 /// Before anything counts: files come into memory, modules are loaded.
 const WARM_UP: usize = 5;
@@ -23,8 +24,18 @@ const VERBS: [(&str, &str); 2] = [("ADD", "add"), ("DEL", "del")];
 /// As in the stand's invocations.
 const IFNAME: &str = "net1";
 
-/// CPU time in microseconds by verb and by who did it, round by round.
-pub(crate) type Samples = BTreeMap<&'static str, BTreeMap<&'static str, Vec<f64>>>;
+/// What was measured.
+#[derive(Debug, Default, serde::Serialize)]
+pub(crate) struct Samples {
+    /// CPU time in microseconds by verb and by who did it, round by round.
+    cpu: ByVerb<Vec<f64>>,
+    /// System calls, traced once.
+    calls: ByVerb<u32>,
+    /// The most memory of the binary at a time, in KiB, by verb.
+    peak: BTreeMap<&'static str, u32>,
+}
+
+type ByVerb<T> = BTreeMap<&'static str, BTreeMap<&'static str, T>>;
 
 /// Attaches a function's own interface to a pod, without IPAM and without a log, and takes it back;
 /// again and again: by the product, by the kernel's calls alone, and by sriov-cni, if there is one.
@@ -34,11 +45,17 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
     let stand = Stand::functions(&node, node.igb, "netdev", Plugin::Installed);
     let before = seen(&stand, &node);
     let pod = Pod::new("rw-bench");
-    let mut samples = Samples::new();
+    let mut samples = Samples::default();
     for round in 0..WARM_UP + ROUNDS {
         let mut record = |verb, who, cost| {
             if round >= WARM_UP {
-                samples.entry(verb).or_default().entry(who).or_default().push(cost::micros(cost));
+                samples
+                    .cpu
+                    .entry(verb)
+                    .or_default()
+                    .entry(who)
+                    .or_default()
+                    .push(cost::micros(cost));
             }
         };
         let (ours, _) = stand.invocation("VERSION", "", None, 0, &json!({}));
@@ -54,15 +71,9 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
         }
         let after = seen(&stand, &node);
         ensure!(after == before, "DEL has left {after:?} of {before:?}");
-        let netns = pod.path();
         for (verb, name) in VERBS {
-            let mut alone = Command::new(&bare);
-            match verb {
-                "ADD" => alone.args(["attach", &stand.ids[0]]).arg(&netns).arg(IFNAME),
-                _ => alone.args(["detach", IFNAME]).arg(&netns).arg(&before[0].name),
-            };
             stand::settle();
-            record(name, "bare", run(alone, "")?);
+            record(name, "bare", run(alone(&bare, verb, &stand, &pod, &before[0]), "")?);
         }
         let Some(peer) = peer else { continue };
         for (verb, name) in VERBS {
@@ -73,7 +84,45 @@ pub(crate) fn measure(peer: Option<&str>) -> Result<Samples> {
         let after = seen(&stand, &node);
         ensure!(after == before, "sriov-cni has left {after:?} of {before:?}");
     }
+    let (version, _) = stand.invocation("VERSION", "", None, 0, &json!({}));
+    samples.trace("version", "ours", &version, r#"{"cniVersion":"1.1.0"}"#)?;
+    for (verb, name) in VERBS {
+        let (ours, conf) = invocation(&stand, &pod, verb);
+        samples.trace(name, "ours", &ours, &conf)?;
+        stand::settle();
+    }
+    for (verb, name) in VERBS {
+        samples.trace(name, "bare", &alone(&bare, verb, &stand, &pod, &before[0]), "")?;
+        stand::settle();
+    }
     Ok(samples)
+}
+
+impl Samples {
+    fn trace(
+        &mut self,
+        verb: &'static str,
+        who: &'static str,
+        command: &Command,
+        input: &str,
+    ) -> Result<()> {
+        let trace = trace::of(command, input)?;
+        self.calls.entry(verb).or_default().insert(who, trace.calls);
+        if who == "ours" {
+            self.peak.insert(verb, trace.peak);
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's calls alone for a verb.
+fn alone(bare: &Path, verb: &str, stand: &Stand, pod: &Pod, before: &Link) -> Command {
+    let mut alone = Command::new(bare);
+    match verb {
+        "ADD" => alone.args(["attach", &stand.ids[0]]).arg(pod.path()).arg(IFNAME),
+        _ => alone.args(["detach", IFNAME]).arg(pod.path()).arg(&before.name),
+    };
+    alone
 }
 
 /// igbvf takes its PF's for the permanent address when it resets (igbvf_reset).

@@ -6,6 +6,7 @@ mod cost; // the CPU time of a process
 mod node; // what carving a card and changing a function take
 mod observe; // what the agent's look at 256 functions and its plan for them cost
 mod plugin; // what the device plugin costs, and what it answers beside another one
+mod trace; // system calls and memory of a process
 mod tree; // cards like sysfs's
 
 use std::path::PathBuf;
