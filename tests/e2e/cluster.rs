@@ -52,22 +52,16 @@ impl Cluster {
     }
 
     pub(crate) fn apply(&self, object: &Value) {
-        let output = self.try_apply(object, false);
-        assert!(output.status.success(), "apply {object}: {}", said(&output));
+        apply(object);
     }
 
     /// Applies, or asks whether the API server would take it.
     pub(crate) fn try_apply(&self, object: &Value, dry_run: bool) -> Output {
-        let mut args = vec!["apply", "--server-side", "--force-conflicts", "-f", "-"];
-        if dry_run {
-            args.push("--dry-run=server");
-        }
-        with_input(lab("kubectl").args(args), &object.to_string())
+        try_apply(object, dry_run)
     }
 
     pub(crate) fn get(&self, line: &str) -> Value {
-        let text = kubectl(&format!("get {line} -o json"));
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("get {line}: {e}: {text}"))
+        get(line)
     }
 
     pub(crate) fn node_devices(&self) -> Value {
@@ -156,6 +150,26 @@ impl Drop for PutBack {
     fn drop(&mut self) {
         on_node(&self.0);
     }
+}
+
+/// Applies an object, beside whoever has the cluster.
+pub(crate) fn apply(object: &Value) {
+    let output = try_apply(object, false);
+    assert!(output.status.success(), "apply {object}: {}", said(&output));
+}
+
+fn try_apply(object: &Value, dry_run: bool) -> Output {
+    let mut args = vec!["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    if dry_run {
+        args.push("--dry-run=server");
+    }
+    with_input(lab("kubectl").args(args), &object.to_string())
+}
+
+/// An object, in kubectl's words.
+pub(crate) fn get(line: &str) -> Value {
+    let text = kubectl(&format!("get {line} -o json"));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("get {line}: {e}: {text}"))
 }
 
 /// Status, reason and message of an object's condition; empty where it has none.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::cluster::{Cluster, IGB, SOON, SYSTEM, kubectl, on_node, policy, policy_for, pool};
+use crate::kubelet::{Kubelet, LISTED};
 use crate::pods;
 
 #[test]
@@ -190,27 +191,6 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         on_node("pkill -CONT -x ringway-agent");
-    }
-}
-
-/// What kubelet says when a plugin's list has come.
-const LISTED: &str = "Processed device updates for resource";
-
-/// What kubelet's log says since a moment.
-struct Kubelet {
-    since: String,
-}
-
-impl Kubelet {
-    fn from_now() -> Self {
-        Self { since: on_node("date +%s.%N").trim().to_owned() }
-    }
-
-    /// How often it said something about a resource.
-    fn said(&self, what: &str, resource: &str) -> usize {
-        let log = on_node(&format!("journalctl -o cat -u kubelet --since=@{}", self.since));
-        let name = format!("\"ringway.dev/{resource}\"");
-        log.lines().filter(|line| line.contains(what) && line.contains(&name)).count()
     }
 }
 

@@ -8,11 +8,13 @@
 
 mod admission;
 mod agent;
+mod churn;
 mod cluster;
 mod device_plugin;
 mod drift;
 mod features;
 mod hotplug;
+mod kubelet;
 mod lab;
 mod network;
 mod observed;
@@ -20,3 +22,4 @@ mod pods;
 mod policy;
 mod reboot;
 mod removal;
+mod user_namespaces;

@@ -32,8 +32,8 @@ const NODE: &[&str] = &[
     // the host
     "systemd", "systemd-sysv", "udev", "dbus", "linux-image-amd64", "zstd", "iproute2", "kmod",
     "pciutils", "procps", "ca-certificates", "openssh-server", "apparmor", "network-manager",
-    // the cluster
-    "runc", "iptables", "nftables", "conntrack", "ethtool", "socat", "etcd-client",
+    // the cluster; Debian's runc is older than user namespaces of pods, its crun is not
+    "runc", "crun", "iptables", "nftables", "conntrack", "ethtool", "socat", "etcd-client",
     // virtual machines
     "libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "busybox-static",
     // looking at things: the kernel's uapi headers are among what tests compare with
