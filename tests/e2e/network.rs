@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, SOON, kubectl};
+use crate::cluster::{Cluster, SOON, kubectl, policy, pool};
 use crate::pods;
 
 const DEFINITION: &str = "network-attachment-definitions.k8s.cni.cncf.io";
@@ -50,4 +50,45 @@ fn a_definition_of_somebody_elses_is_a_conflict_and_stays() {
     kubectl(&format!("delete {DEFINITION} taken"));
     // what was in the way is gone
     cluster.condition_of("devicenetwork taken", "Ready");
+}
+
+/// An IPAM plugin that keeps its addresses in the cluster: whereabouts, which is none of Ringway's.
+#[test]
+fn addresses_of_whereabouts_are_given_and_given_back() {
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("addresses", 2, json!([pool("addressed", "0-1", "virtio-vdpa")])));
+    cluster.allocatable("addressed", 2);
+    let mut network = pods::network("net", "addressed");
+    network["spec"]["ipam"] = json!({
+        "type": "whereabouts", "range": "10.90.0.0/28",
+        "kubernetes": {"kubeconfig": "/etc/kubernetes/whereabouts.kubeconfig"},
+    });
+    cluster.apply(&network);
+    cluster.condition_of("devicenetwork net", "Ready");
+    let names = ["first", "second"];
+    for name in names {
+        cluster.apply(&pods::pod(name, "net", "addressed"));
+    }
+    let addresses = names.map(|name| {
+        pods::runs(&cluster, name);
+        let shown = pods::interface(name);
+        let address = shown.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+        address.unwrap_or_else(|| panic!("no address: {shown}")).to_owned()
+    });
+    assert!(addresses.iter().all(|address| address.starts_with("10.90.0.")), "{addresses:?}");
+    assert_ne!(addresses[0], addresses[1]);
+    let second = addresses[1].split('/').next().unwrap();
+    kubectl(&format!("exec first -- ping -c 3 -w 60 {second}"));
+    let kept = || {
+        let pools = cluster.get("ippools.whereabouts.cni.cncf.io -A");
+        let pools = pools["items"].as_array().unwrap().clone();
+        let allocations = pools.iter().filter_map(|pool| pool["spec"]["allocations"].as_object());
+        allocations.map(serde_json::Map::len).sum::<usize>()
+    };
+    assert_eq!(kept(), 2);
+    for name in names {
+        pods::delete(&cluster, name);
+    }
+    assert_eq!(kept(), 0);
+    kubectl("delete ippools.whereabouts.cni.cncf.io -A --all");
 }

@@ -22,8 +22,9 @@ use crate::run;
 use crate::vm;
 use crate::wait::Pace;
 
-/// What Multus may do: read networks and pods, write what it attached.
-const MULTUS_RIGHTS: &str = include_str!("../../assets/multus-rights.yaml");
+/// What CNI plugins may do that ask the cluster: Multus reads networks and pods and writes what it
+/// attached, whereabouts keeps addresses.
+const CNI_RIGHTS: &str = include_str!("../../assets/cni-rights.yaml");
 
 /// The node before its kubelet registers it. Without it kubelet cannot write its CSINode object at
 /// first, waits longer after each failure, and is not ready before it has: 15 seconds after all else
@@ -112,12 +113,13 @@ impl Starting<'_> {
             let share = vm::share(place);
             pki::write_secret(&share.join("ca.crt"), &ca.certificate)?;
             let objects = place.state.join("objects.yaml");
-            fs::write(&objects, format!("{NODE}---\n{MULTUS_RIGHTS}"))?;
+            fs::write(&objects, format!("{NODE}---\n{CNI_RIGHTS}"))?;
             cluster.apply(&objects)?;
             for (file, user, group) in [
                 ("kubelet", "system:node:node1", Some("system:nodes")),
                 ("proxy", "system:kube-proxy", None),
                 ("multus", "multus", None),
+                ("whereabouts", "whereabouts", None),
             ] {
                 kubeconfig::write(&share.join(format!("{file}.kubeconfig")), ca, user, group)?;
             }
@@ -128,7 +130,15 @@ impl Starting<'_> {
                  kube-proxy.service && systemctl start --no-block kubelet kube-proxy \
                  && systemctl start containerd",
             )?;
-            cluster.apply(&parts.programs.multus.path("networks-crd.yaml"))
+            let crds = [
+                parts.programs.multus.path("networks-crd.yaml"),
+                parts.programs.whereabouts.path("whereabouts.cni.cncf.io_ippools.yaml"),
+                parts
+                    .programs
+                    .whereabouts
+                    .path("whereabouts.cni.cncf.io_overlappingrangeipreservations.yaml"),
+            ];
+            crds.iter().try_for_each(|file| cluster.apply(file))
         })?;
         // kubelet takes its time to start, and leaves a processor idle meanwhile
         progress.step("bring the images to the node", || {

@@ -59,11 +59,12 @@ pub(super) fn disk(
 }
 
 /// Which programs go onto the node, and where.
-fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 6] {
+fn installed(programs: &Programs) -> [(&Part, &'static [&'static str], &'static str); 7] {
     [
         (&programs.kubernetes, &["kubelet", "kube-proxy"], "opt/bin"),
         (&programs.containerd, &["containerd", "containerd-shim-runc-v2", "ctr"], "opt/bin"),
         (&programs.multus, &["multus"], "opt/cni/bin"),
+        (&programs.whereabouts, &["whereabouts"], "opt/cni/bin"),
         (&programs.promlint, &["promlint"], "opt/bin"),
         (
             &programs.cni,

@@ -19,12 +19,14 @@ struct Module {
     packages: &'static [&'static str],
     ldflags: &'static str,
     tags: &'static str,
-    /// A file of another module that goes along: the module, and the file in it.
-    file: Option<(&'static str, &'static str)>,
+    /// Files of modules that go along: the module, and the file in it.
+    files: &'static [(&'static str, &'static str)],
 }
 
+const WHEREABOUTS: &str = "github.com/k8snetworkplumbingwg/whereabouts";
+
 /// What a cluster consists of. Versions are told to the linker where programs report them.
-const MODULES: [Module; 6] = [
+const MODULES: [Module; 7] = [
     Module {
         name: "kubernetes",
         packages: &[
@@ -39,7 +41,7 @@ const MODULES: [Module; 6] = [
                   -X k8s.io/component-base/version.gitMajor=1 \
                   -X k8s.io/component-base/version.gitMinor=36",
         tags: "",
-        file: None,
+        files: &[],
     },
     Module {
         name: "containerd",
@@ -50,7 +52,7 @@ const MODULES: [Module; 6] = [
         ],
         ldflags: "",
         tags: "no_btrfs,no_zfs,no_devmapper",
-        file: None,
+        files: &[],
     },
     Module {
         name: "cni",
@@ -69,26 +71,36 @@ const MODULES: [Module; 6] = [
         ],
         ldflags: "-X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v1.9.1",
         tags: "",
-        file: None,
+        files: &[],
     },
     Module {
         name: "multus",
         packages: &["gopkg.in/k8snetworkplumbingwg/multus-cni.v4/cmd/multus"],
         ldflags: "",
         tags: "",
-        file: Some((
+        files: &[(
             "github.com/k8snetworkplumbingwg/network-attachment-definition-client",
             "artifacts/networks-crd.yaml",
-        )),
+        )],
+    },
+    Module {
+        name: "whereabouts",
+        packages: &["github.com/k8snetworkplumbingwg/whereabouts/cmd"],
+        ldflags: "",
+        tags: "",
+        files: &[
+            (WHEREABOUTS, "doc/crds/whereabouts.cni.cncf.io_ippools.yaml"),
+            (WHEREABOUTS, "doc/crds/whereabouts.cni.cncf.io_overlappingrangeipreservations.yaml"),
+        ],
     },
     Module {
         name: "helm",
         packages: &["helm.sh/helm/v3/cmd/helm"],
         ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.22.0",
         tags: "",
-        file: None,
+        files: &[],
     },
-    Module { name: "promlint", packages: &["."], ldflags: "", tags: "", file: None },
+    Module { name: "promlint", packages: &["."], ldflags: "", tags: "", files: &[] },
 ];
 
 /// The programs of all modules, one part each.
@@ -102,6 +114,8 @@ pub(crate) struct Programs {
     pub(crate) cni: Part,
     /// The thin Multus.
     pub(crate) multus: Part,
+    /// An IPAM plugin for a whole cluster.
+    pub(crate) whereabouts: Part,
     /// Helm.
     pub(crate) helm: Part,
     /// What lints a scrape.
@@ -111,13 +125,14 @@ pub(crate) struct Programs {
 /// Builds all of them.
 pub(super) fn programs(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Programs> {
     let go = roots::golang(store, epoch)?;
-    let [kubernetes, containerd, cni, multus, helm, promlint] =
+    let [kubernetes, containerd, cni, multus, whereabouts, helm, promlint] =
         MODULES.map(|module| build(store, place, &go, &module));
     Ok(Programs {
         kubernetes: kubernetes?,
         containerd: containerd?,
         cni: cni?,
         multus: multus?,
+        whereabouts: whereabouts?,
         helm: helm?,
         promlint: promlint?,
     })
@@ -136,7 +151,7 @@ fn build(store: &Store<'_>, place: &Place, go: &Part, module: &Module) -> Result
         .with(module.packages.join(" "))
         .with(module.ldflags)
         .with(module.tags)
-        .with(module.file.map_or("", |(_, file)| file));
+        .with(module.files.iter().map(|(_, file)| *file).collect::<Vec<_>>().join(" "));
     store.part(module.name, key, |site| {
         // Go must not be able to write into the checkout
         for file in files.clone() {
@@ -147,12 +162,16 @@ fn build(store: &Store<'_>, place: &Place, go: &Part, module: &Module) -> Result
             .args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-tags", module.tags])
             .arg(format!("-ldflags=-s -w {}", module.ldflags))
             .arg("-o")
-            .arg(site.out.join("bin/"))
+            .arg(match module.packages {
+                // its package may be called anything
+                [_] => site.out.join("bin").join(module.name),
+                _ => site.out.join("bin/"),
+            })
             .args(module.packages);
         run::logged(build, site.log)?;
-        if let Some((other, file)) = module.file {
+        for (other, file) in module.files {
             let mut list = go_command(go, place, site);
-            list.args(["list", "-m", "-f", "{{.Dir}}", other]);
+            list.args(["list", "-m", "-f", "{{.Dir}}", *other]);
             let from = PathBuf::from(run::output(list)?).join(file);
             let name = from.file_name().context("a module's file has a name")?;
             fs::copy(&from, site.out.join(name))

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::store::{Part, Store};
 
 /// The names of all parts of a lab, in the order of their builds.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "qemu",
     "node",
     "kernel",
@@ -25,6 +25,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "containerd",
     "cni",
     "multus",
+    "whereabouts",
     "helm",
     "promlint",
     "disk",
