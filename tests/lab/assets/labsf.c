@@ -41,7 +41,7 @@ static ssize_t sfnum_show(struct device *dev, struct device_attribute *attr, cha
 }
 static DEVICE_ATTR_RO(sfnum);
 
-static struct attribute *attributes[] = { &dev_attr_sfnum.attr, NULL };
+static struct attribute *attributes_attrs[] = { &dev_attr_sfnum.attr, NULL };
 ATTRIBUTE_GROUPS(attributes);
 
 static netdev_tx_t transmit(struct sk_buff *skb, struct net_device *from)
