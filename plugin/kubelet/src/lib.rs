@@ -11,6 +11,7 @@
 
 pub mod allocate;
 pub mod args;
+mod budget;
 pub mod cdi;
 pub mod check;
 mod complaints;

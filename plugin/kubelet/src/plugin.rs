@@ -11,6 +11,7 @@ use ringway_kernel::Root;
 use ringway_node::{DeviceId, Resource};
 use tokio::task::JoinSet;
 
+use crate::budget::Budget;
 use crate::complaints::Complaints;
 use crate::due::{self, Due, Registered, due};
 use crate::endpoint::{self, Endpoint, identity};
@@ -28,12 +29,6 @@ use crate::watch::Watcher;
 
 /// Longer than an allocation waits for a lock, shorter than any grace period of a pod.
 const LEAVE_WITHIN: Duration = Duration::from_secs(4);
-
-/// Between two looks, however much happens.
-const SHORTEST_REST: Duration = Duration::from_millis(20);
-
-/// Kubelet's answer may have been waited for.
-const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// Between two attempts to tell kubelet: its socket is there before it listens.
 const RETRY: Duration = Duration::from_secs(1);
@@ -134,6 +129,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) {
         offered: BTreeSet::new(),
         endpoints: BTreeMap::new(),
         complaints: Complaints::default(),
+        budget: Budget::new(Instant::now()),
         again: None,
         replaced: false,
     };
@@ -159,6 +155,7 @@ struct Plugin {
     offered: BTreeSet<Resource>,
     endpoints: BTreeMap<Resource, Endpoint>,
     complaints: Complaints,
+    budget: Budget,
     /// When kubelet may have to be told of a resource again.
     again: Option<Instant>,
     /// Whether an instance that came later serves everything that this one does.
@@ -179,9 +176,8 @@ impl Plugin {
             self.shared.counts.begin();
             let source_good = self.reconcile().await;
             self.shared.counts.end(source_good, self.not_ready());
-            // what changes all the time has a fifth of a processor at most
-            let rest = (4 * start.elapsed()).clamp(SHORTEST_REST, LONGEST_REST);
-            self.wait(start + rest, source_good).await;
+            let next = self.budget.spend(start, Instant::now());
+            self.wait(next, source_good).await;
             if self.has_served() {
                 return tracing::info!("another instance serves");
             }
