@@ -65,7 +65,6 @@ pub(crate) fn of(command: &Command, input: &str) -> Result<Trace> {
 }
 
 /// Starts it by a shell that stops itself first, so that none of its calls is missed.
-#[expect(clippy::zombie_processes, reason = "whoever traces it waits for it")]
 fn start(command: &Command, input: &str) -> Result<Pid> {
     let mut stdin = tempfile::tempfile()?;
     stdin.write_all(input.as_bytes())?;
