@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, SOON, kubectl, policy, pool};
+use crate::cluster::{Cluster, SOON, kubectl, on_node, policy, pool};
 use crate::pods;
 
 const DEFINITION: &str = "network-attachment-definitions.k8s.cni.cncf.io";
@@ -50,6 +50,53 @@ fn a_definition_of_somebody_elses_is_a_conflict_and_stays() {
     kubectl(&format!("delete {DEFINITION} taken"));
     // what was in the way is gone
     cluster.condition_of("devicenetwork taken", "Ready");
+}
+
+/// Networks that somebody wrote by hand, each of another version of the specification, as Multus asks for
+/// them.
+#[test]
+fn multus_attaches_networks_of_every_version() {
+    const VERSIONS: [&str; 4] = ["0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("versions", 4, json!([pool("versions", "0-3", "virtio-vdpa")])));
+    cluster.allocatable("versions", 4);
+    let name = |version: &str| format!("v{}", version.replace('.', "-"));
+    for (number, version) in VERSIONS.iter().enumerate() {
+        let config = json!({
+            "cniVersion": version, "name": name(version), "type": "ringway", "mtu": 1400,
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": format!("10.91.{number}.0/24")}]]},
+        });
+        cluster.apply(&json!({
+            "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": {
+                "name": name(version), "namespace": "default",
+                "annotations": {"k8s.v1.cni.cncf.io/resourceName": "ringway.dev/versions"},
+            },
+            "spec": {"config": config.to_string()},
+        }));
+    }
+    let mut user = pods::pod("user", &VERSIONS.map(name).join(","), "versions");
+    user["spec"]["containers"][0]["resources"]["limits"] = json!({"ringway.dev/versions": 4});
+    cluster.apply(&user);
+    pods::runs(&cluster, "user");
+    for (number, version) in VERSIONS.iter().enumerate() {
+        let shown = kubectl(&format!("exec user -- ip addr show net{}", number + 1));
+        let address = format!("inet 10.91.{number}.2/24");
+        assert!(shown.contains(&address) && shown.contains("mtu 1400"), "{version}: {shown}");
+    }
+    let user = cluster.get("pod user");
+    let told = user["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"].as_str();
+    let told: Vec<Value> = serde_json::from_str(told.unwrap()).unwrap();
+    let kinds: Vec<_> = told[1..].iter().map(|network| &network["device-info"]["type"]).collect();
+    assert_eq!(kinds, ["vdpa"; 4]);
+    pods::delete(&cluster, "user");
+    let left = on_node(
+        "ls /var/lib/ringway/attachments; ls /var/lib/cni/networks/v* | grep 10.91 || true",
+    );
+    assert_eq!(left.trim().lines().filter(|line| !line.ends_with(':')).count(), 0, "{left}");
+    for version in VERSIONS {
+        kubectl(&format!("delete {DEFINITION} {}", name(version)));
+    }
 }
 
 /// An IPAM plugin that keeps its addresses in the cluster: whereabouts, which is none of Ringway's.

@@ -391,6 +391,24 @@ fn check_error_code(error: &Value) {
     assert!([2, 6, 7].contains(&error["code"].as_u64().unwrap()), "{error}");
 }
 
+/// Removed by whoever updates the node: the device is the node's again, and the address is not forgotten.
+#[test]
+fn del_without_the_ipam_plugins_file_keeps_what_only_it_can_do() {
+    let node = Node::new();
+    let call = |verb| Call::new(verb).conf("deviceID", VHOST).conf("ipam", json!({"type": "fake"}));
+    let answer = r#"{"ips":[{"address":"10.0.0.2/24"}]}"#;
+    node.plugin("fake", answer, 0);
+    call("ADD").run(&node).unwrap();
+    fs::remove_file(node.path("bin/fake")).unwrap();
+    for _ in 0..2 {
+        check_error(&call("DEL").run(&node).unwrap_err(), 7, "fake is not in CNI_PATH");
+        assert_eq!(node.phases(), ["detached"]);
+    }
+    node.plugin("fake", "", 0);
+    call("DEL").run(&node).unwrap();
+    assert_eq!((node.plugin_calls(), node.records()), (vec!["ADD".into(), "DEL".into()], 0));
+}
+
 #[test]
 fn ipam_is_asked_for_a_vhost_device_too_and_undone_when_it_fails() {
     let node = Node::new();
