@@ -29,8 +29,24 @@ impl Kubelet {
     /// In seconds since 1970.
     fn times(&self, what: &str, resource: &str) -> Vec<f64> {
         let log = on_node(&format!("journalctl -o short-unix -u kubelet --since=@{}", self.since));
-        let name = format!("\"ringway.dev/{resource}\"");
-        let lines = log.lines().filter(|line| line.contains(what) && line.contains(&name));
-        lines.map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect()
+        times(&log, what, &named(resource))
     }
+}
+
+/// How many seconds after kubelet listened to device plugins it first had a resource's list, since the
+/// machine's start.
+pub(crate) fn first_list(resource: &str) -> f64 {
+    let log = on_node("journalctl -b -o short-unix -u kubelet");
+    let listens = times(&log, "Starting device plugin registration server", "");
+    times(&log, LISTED, &named(resource))[0] - listens[0]
+}
+
+fn named(resource: &str) -> String {
+    format!("\"ringway.dev/{resource}\"")
+}
+
+/// When a log of kubelet's has lines with both, in seconds since 1970.
+fn times(log: &str, what: &str, name: &str) -> Vec<f64> {
+    let lines = log.lines().filter(|line| line.contains(what) && line.contains(name));
+    lines.map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, SOON, kubectl, lab, on_node, policy, pool};
-use crate::pods;
+use crate::{kubelet, pods};
 
 /// A machine's start, its cluster's and the pods'.
 const REBOOT: Duration = Duration::from_secs(180);
@@ -143,7 +143,10 @@ fn pods_have_devices_after_a_reboot_and_the_unit_leaves() {
         }
         (status["phase"] == "Failed").then(|| Some(status["reason"].clone()))
     });
-    println!("\nshown: the bare pod after a reboot: {end:?}");
+    let list = kubelet::first_list("rings");
+    println!(
+        "\nshown: the bare pod after a reboot: {end:?}; kubelet had the list {list:.3} s after it listened"
+    );
     match end {
         None => assert_eq!(pods::mac("bare"), mac, "another device"),
         Some(reason) => assert_eq!(reason, "UnexpectedAdmissionError"),
