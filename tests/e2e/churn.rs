@@ -139,7 +139,8 @@ fn while_pods_come_and_go_an_update_refuses_none() {
     cluster.condition_of(&format!("devicenetwork {RESOURCE}"), "Ready");
     let churn = Churn::begin();
     churn.goes_on(&cluster);
-    let begun = Instant::now();
+    let written = || cluster.node_devices()["metadata"]["resourceVersion"].clone();
+    let (begun, before) = (Instant::now(), written());
     kubectl(&format!("rollout restart -n {SYSTEM} daemonset/ringway-device-plugin"));
     kubectl(&format!("rollout status -n {SYSTEM} daemonset/ringway-device-plugin"));
     let through = begun.elapsed();
@@ -150,4 +151,5 @@ fn while_pods_come_and_go_an_update_refuses_none() {
         through.as_secs_f64()
     );
     assert_eq!(refused, Vec::<String>::new());
+    assert_eq!(written(), before, "pods that come and go are no news of the node");
 }

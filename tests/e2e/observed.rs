@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, NODE, SOON, VIRTIO, on_node, policy, policy_for, pool};
+use crate::cluster::{Cluster, NODE, PutBack, SOON, VIRTIO, on_node, policy, policy_for, pool};
 use crate::pods;
 
 /// The agent's answer to a scrape. The node need not have a program for that.
@@ -106,4 +106,39 @@ fn events_tell_who_is_in_the_way_and_what_was_put_right() {
     assert_eq!(event["type"], "Warning");
     pods::delete(&cluster, "holder");
     cluster.condition("told", "Ready");
+}
+
+/// As many interfaces come to pods and go as pods would start in hours: by the CNI plugin, as the runtime
+/// calls it. `RINGWAY_CYCLES` says how many.
+#[test]
+fn interfaces_that_come_and_go_are_no_news_of_the_node() {
+    let cycles = std::env::var("RINGWAY_CYCLES").map_or(50, |text| text.parse().unwrap());
+    let cluster = Cluster::at_rest();
+    cluster.apply(&policy("news", 1, json!([pool("news", "0", "virtio-vdpa")])));
+    cluster.condition("news", "Ready");
+    cluster.allocatable("news", 1);
+    let device = on_node(&format!("basename $(readlink /sys/bus/pci/devices/{VIRTIO}/virtfn0)"));
+    let config = "/etc/cni/net.d/ringway.d/config.json";
+    on_node(&format!("mkdir -p $(dirname {config}); [ ! -e {config} ]"));
+    let _config = PutBack(format!("rm -f {config}; ip netns del news 2> /dev/null || true"));
+    // no kubelet gave the device to these
+    on_node(&format!("echo '{{\"requireAllocation\": false}}' > {config}"));
+    let written = || cluster.node_devices()["metadata"]["resourceVersion"].clone();
+    let before = written();
+    on_node(&format!(
+        "set -e; export CNI_PATH=/opt/cni/bin CNI_IFNAME=net1 CNI_NETNS=/run/netns/news
+         conf='{{\"cniVersion\":\"1.0.0\",\"name\":\"news\",\"type\":\"ringway\",\"deviceID\":\"{}\"}}'
+         for i in $(seq {cycles}); do
+             export CNI_CONTAINERID=news$i
+             ip netns add news
+             echo $conf | CNI_COMMAND=ADD /opt/cni/bin/ringway > /dev/null
+             echo $conf | CNI_COMMAND=DEL /opt/cni/bin/ringway
+             ip netns del news
+         done",
+        device.trim(),
+    ));
+    // what it had to say of the last one it would say within its interval for writes
+    let (_, shown) = (on_node("sleep 10"), written());
+    println!("shown: {cycles} attachments: NodeDevices was {before} and is {shown}");
+    assert_eq!(shown, before);
 }
