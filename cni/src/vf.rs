@@ -214,9 +214,7 @@ pub fn of(root: &Root, address: pci::Address) -> Result<Option<Function>> {
 
 /// The VF of a PF's at an address; `None` if the PF has none there.
 pub fn of_pf(root: &Root, pf: pci::Address, address: pci::Address) -> Result<Option<Function>> {
-    let functions = sriov::functions(root, pf)?;
-    let index = functions.iter().find(|function| function.address == address).map(|f| f.index);
-    Ok(index.map(|index| Function { pf, index, address }))
+    Ok(sriov::index_of(root, pf, address)?.map(|index| Function { pf, index, address }))
 }
 
 /// What is set for a function now; `None` where nobody tells.

@@ -34,6 +34,13 @@ impl Layout {
         let distance = u32::from(self.stride).checked_mul(index)?;
         pf.after(distance.checked_add(u32::from(self.offset))?)
     }
+
+    /// The number of the VF at an address; `None` if none can be there.
+    fn index(self, pf: Address, vf: Address) -> Option<u32> {
+        let behind = pf.distance(vf)?.checked_sub(u32::from(self.offset))?;
+        let stride = u32::from(self.stride).max(1);
+        (behind % stride == 0).then_some(behind / stride)
+    }
 }
 
 /// Where the VFs of a PF are, where the kernel tells.
@@ -81,6 +88,22 @@ pub fn functions(root: &Root, pf: Address) -> Result<Vec<Function>> {
     }
     functions.sort();
     Ok(functions)
+}
+
+/// The number of a VF of this PF; `None` if the PF has it not (any more). Of a PF with hundreds of VFs
+/// one link is read where the VF is where it should be.
+pub fn index_of(root: &Root, pf: Address, vf: Address) -> Result<Option<u32>> {
+    let expected = layout(root, pf)?.and_then(|layout| layout.index(pf, vf));
+    if let Some(index) = expected {
+        let link = pci::dir(root, pf).join(format!("virtfn{index}"));
+        if sysfs::link_name(&link)?
+            .is_some_and(|name| name.parse().is_ok_and(|at: Address| at == vf))
+        {
+            return Ok(Some(index));
+        }
+    }
+    let found = functions(root, pf)?;
+    Ok(found.iter().find(|function| function.address == vf).map(|function| function.index))
 }
 
 /// The PF of a VF; `None` if the function is no VF.

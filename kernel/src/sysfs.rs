@@ -100,6 +100,24 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The names of the directories in a directory, sorted; links are none. Empty without the directory.
+pub fn directories(dir: &Path) -> Result<Vec<String>> {
+    let failed = |source| Error::io("list", dir, source);
+    let entries = match fs::read_dir(dir) {
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// The interface names of a device directory: in `net/`, or one step down below `virtioN/`, where
 /// the netdev of a virtio PCI function is. Empty while its netdev is in another namespace: `net/`
 /// shows only the namespace of the sysfs mount.

@@ -15,7 +15,7 @@ use crate::{
 
 pub mod find;
 
-pub use find::{char_device, functions, netdevs, virtio_dir, virtio_unbound};
+pub use find::{char_device, functions, netdevs, of_function, virtio_dir, virtio_unbound};
 
 /// What a vDPA device can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

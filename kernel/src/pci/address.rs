@@ -27,6 +27,12 @@ impl Address {
         let [high, bus, devfn] = id.checked_add(distance)?.to_be_bytes()[1..] else { return None };
         (high == 0).then_some(Self { bus, devfn, ..self })
     }
+
+    /// How many routing IDs further on another address is; `None` if it is not.
+    pub(crate) fn distance(self, other: Self) -> Option<u32> {
+        let id = |address: Self| u32::from(address.bus) << 8 | u32::from(address.devfn);
+        if self.domain == other.domain { id(other).checked_sub(id(self)) } else { None }
+    }
 }
 
 impl fmt::Display for Address {

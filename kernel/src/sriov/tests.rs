@@ -37,6 +37,32 @@ fn functions_are_in_order_of_index_not_of_name() {
 }
 
 #[test]
+fn the_index_of_a_vf_is_found_where_it_should_be_and_elsewhere() {
+    let tree = Tree::new(CARD);
+    let (root, pf) = (tree.root(), address("0000:01:00.0"));
+    let check = || {
+        for (vf, index) in
+            [("0000:01:10.0", Some(2)), ("0000:01:10.2", Some(10)), ("0000:01:10.4", None)]
+        {
+            assert_eq!(index_of(&root, pf, address(vf)).unwrap(), index, "{vf}");
+        }
+    };
+    check();
+    // by these the first would be at 10.0 and the second at 10.2, and neither is there
+    tree.write("sys/devices/pci0000:00/0000:01:00.0/sriov_offset", "128\n");
+    tree.write("sys/devices/pci0000:00/0000:01:00.0/sriov_stride", "2\n");
+    check();
+    let layout = Layout { offset: 128, stride: 2 };
+    for index in 0..8 {
+        let vf = layout.address(pf, index).unwrap();
+        assert_eq!(layout.index(pf, vf), Some(index));
+    }
+    assert_eq!(layout.index(pf, address("0000:01:10.1")), None);
+    assert_eq!(layout.index(pf, pf), None);
+    assert_eq!(layout.index(pf, address("0001:01:10.0")), None);
+}
+
+#[test]
 fn a_plain_function_has_no_vfs() {
     let tree = Tree::new(CARD);
     let plain = address("0000:02:00.0");

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{Driver, dir, driver, list};
@@ -90,6 +90,12 @@ pub fn functions(root: &Root) -> Result<Vec<(String, bus::Address)>> {
     Ok(found)
 }
 
+/// The devices that were made on one function, by name.
+pub fn of_function(root: &Root, function: &bus::Address) -> Result<Vec<String>> {
+    let on_bus = |name: &String| dir(root, name).is_ok_and(|dir| dir.exists());
+    Ok(sysfs::directories(&function.dir(root))?.into_iter().filter(on_bus).collect())
+}
+
 /// The PCI function that a device's directory is below: the nearest one.
 pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
     real.ancestors().skip(1).find(|dir| {
@@ -98,9 +104,22 @@ pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
     })
 }
 
-/// The path of a device without symbolic links.
+/// Where a device of a bus is below `/sys/devices`: its bus has one link to it, and that has no others
+/// in its way (`bus_add_device`, drivers/base/bus.c; `sysfs_create_link`). Following it part by part would
+/// take a call for each.
 pub(crate) fn real(dir: &Path) -> Result<PathBuf> {
-    fs::canonicalize(dir).map_err(|source| Error::io("resolve", dir, source))
+    let target = fs::read_link(dir).map_err(|source| Error::io("resolve", dir, source))?;
+    let mut path = dir.to_owned();
+    path.pop();
+    for part in target.components() {
+        match part {
+            Component::ParentDir => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+    }
+    Ok(path)
 }
 
 /// The devices that virtio_vdpa serves with their virtio device below this PCI function.

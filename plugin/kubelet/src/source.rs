@@ -100,10 +100,8 @@ impl Source {
     /// As [`Self::read`].
     pub fn read_of(&self, root: &Root, ids: &BTreeSet<DeviceId>) -> Result<Told, Error> {
         let addresses: Vec<_> = ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
-        let mut told = self.read_with(|packages| {
-            let routes = Routes::of(&sriovdp::netdevs_at(root, &addresses)?);
-            Ok((sriovdp::functions_at(root, &routes, packages, &addresses)?, routes))
-        })?;
+        let mut told = self
+            .read_with(|packages| sriovdp::functions_at(root, Routes::of, packages, &addresses))?;
         for supply in &mut told.supplies {
             supply.entries.retain(|entry| ids.contains(&entry.device.id));
         }

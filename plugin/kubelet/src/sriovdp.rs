@@ -20,7 +20,7 @@ mod testing;
 pub use config::{AdditionalInfo, Config, DeviceType, Error, ResourceConfig};
 pub use functions::{Function, LinkType, VdpaDevice};
 pub use indices::OfParent;
-pub use machine::{functions, functions_at, netdevs_at};
+pub use machine::{functions, functions_at};
 pub use packages::Packages;
 pub use routes::{Carries, Routes};
 pub use select::{NO_RESOURCE, select};

@@ -1,6 +1,7 @@
 //! The machine's functions are looked at.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use ringway_kernel::bus::Address;
 use ringway_kernel::{Error, Root, auxiliary, pci, sriov, sysfs, userspace, vdpa_bus};
@@ -21,77 +22,55 @@ pub fn functions(
     let pfs = pci::list(root)?;
     let subfunctions = auxiliary::subfunctions(root)?.into_iter().map(Address::Auxiliary);
     let addresses: Vec<_> = pfs.iter().copied().map(Address::Pci).chain(subfunctions).collect();
-    these(root, (routes, packages), &addresses, &pfs)
-}
-
-/// The interfaces of the functions at `addresses`.
-///
-/// # Errors
-/// sysfs cannot be read.
-pub fn netdevs_at(root: &Root, addresses: &[Address]) -> Result<Vec<String>, Error> {
-    let mut found = Vec::new();
-    for address in addresses {
-        found.extend(address.netdevs(root)?);
+    let mut machine = Machine::new(root, packages);
+    for pf in pfs {
+        machine.add_pf(pf)?;
     }
-    Ok(found)
+    for (name, function) in vdpa_bus::functions(root)? {
+        machine.vdpa.entry(function).or_default().push(name);
+    }
+    machine.functions(routes, &addresses)
 }
 
-/// Those of `addresses` that are network controllers, accelerators or subfunctions.
+/// Those of `addresses` that are network controllers, accelerators or subfunctions; nothing else is
+/// looked at. `routes` reads the routes by interfaces.
 ///
 /// # Errors
 /// As [`functions`].
 pub fn functions_at(
     root: &Root,
-    routes: &Routes,
+    routes: impl FnOnce(&[String]) -> Routes,
     packages: &Packages,
     addresses: &[Address],
-) -> Result<Vec<Function>, Error> {
-    let mut pfs = Vec::new();
-    for address in addresses.iter().filter_map(Address::pci) {
-        // a VF is no PF
-        pfs.push(sriov::physfn(root, address)?.unwrap_or(address));
-    }
-    pfs.sort();
-    pfs.dedup();
-    these(root, (routes, packages), addresses, &pfs)
-}
-
-/// `pfs` are those that may be PFs of the VFs among them, or be PFs themselves.
-fn these(
-    root: &Root,
-    (routes, packages): (&Routes, &Packages),
-    addresses: &[Address],
-    pfs: &[pci::Address],
-) -> Result<Vec<Function>, Error> {
-    let (mut with_vfs, mut vfs) = (BTreeMap::new(), BTreeMap::new());
-    for &pf in pfs {
-        let found = sriov::functions(root, pf)?;
-        if !found.is_empty() {
-            with_vfs.insert(pf, pci::netdevs(root, pf)?);
-        }
-        vfs.extend(found.into_iter().map(|vf| (vf.address, (pf, vf.index))));
-    }
-    let vdpa = vdpa_bus::functions(root)?;
-    let machine = Machine { root, routes, packages, vdpa, with_vfs, vfs };
-    let mut functions = Vec::new();
+) -> Result<(Vec<Function>, Routes), Error> {
+    let mut machine = Machine::new(root, packages);
     for address in addresses {
-        match machine.function(address) {
-            Ok(function) => functions.extend(function),
-            // gone since it was listed
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error),
+        machine.netdevs.insert(address.clone(), address.netdevs(root)?);
+        machine.vdpa.insert(address.clone(), vdpa_bus::of_function(root, address)?);
+        let Some(vf) = address.pci() else { continue };
+        match sriov::physfn(root, vf)? {
+            None => machine.add_pf(vf)?,
+            Some(pf) => {
+                let index = sriov::index_of(root, pf, vf)?;
+                machine.vfs.extend(index.map(|index| (vf, (pf, index))));
+                if let Entry::Vacant(first) = machine.with_vfs.entry(pf) {
+                    first.insert(pci::netdevs(root, pf)?);
+                }
+            }
         }
     }
-    Ok(functions)
+    let routes = routes(&machine.netdevs.values().flatten().cloned().collect::<Vec<_>>());
+    Ok((machine.functions(&routes, addresses)?, routes))
 }
 
 /// What is read once.
 struct Machine<'a> {
     root: &'a Root,
-    routes: &'a Routes,
     packages: &'a Packages,
-    /// vDPA devices, and what they were made on.
-    vdpa: Vec<(String, Address)>,
+    /// The vDPA devices on each function.
+    vdpa: BTreeMap<Address, Vec<String>>,
+    /// The interfaces of functions, as far as they were asked for before.
+    netdevs: BTreeMap<Address, Vec<String>>,
     /// The interfaces of each PF that has VFs.
     with_vfs: BTreeMap<pci::Address, Vec<String>>,
     /// PF and index of each VF.
@@ -107,8 +86,36 @@ struct Family {
     has_functions: bool,
 }
 
-impl Machine<'_> {
-    fn function(&self, address: &Address) -> Result<Option<Function>, Error> {
+impl<'a> Machine<'a> {
+    fn new(root: &'a Root, packages: &'a Packages) -> Self {
+        let (vdpa, netdevs) = (BTreeMap::new(), BTreeMap::new());
+        Self { root, packages, vdpa, netdevs, with_vfs: BTreeMap::new(), vfs: BTreeMap::new() }
+    }
+
+    /// One that may be a PF.
+    fn add_pf(&mut self, pf: pci::Address) -> Result<(), Error> {
+        let found = sriov::functions(self.root, pf)?;
+        if !found.is_empty() {
+            self.with_vfs.insert(pf, pci::netdevs(self.root, pf)?);
+        }
+        self.vfs.extend(found.into_iter().map(|vf| (vf.address, (pf, vf.index))));
+        Ok(())
+    }
+
+    fn functions(&self, routes: &Routes, addresses: &[Address]) -> Result<Vec<Function>, Error> {
+        let mut functions = Vec::new();
+        for address in addresses {
+            match self.function(routes, address) {
+                Ok(function) => functions.extend(function),
+                // gone since it was listed
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(functions)
+    }
+
+    fn function(&self, routes: &Routes, address: &Address) -> Result<Option<Function>, Error> {
         let root = self.root;
         let family = match address {
             Address::Pci(address) => self.family(*address)?,
@@ -121,7 +128,10 @@ impl Machine<'_> {
         if ![NETWORK, ACCELERATOR].contains(&(ids.class >> 16)) {
             return Ok(None);
         }
-        let netdevs = address.netdevs(root)?;
+        let netdevs = match self.netdevs.get(address) {
+            Some(known) => known.clone(),
+            None => address.netdevs(root)?,
+        };
         let mut function = Function {
             address: address.clone(),
             ids,
@@ -133,7 +143,7 @@ impl Machine<'_> {
             index,
             pf_netdevs,
             has_functions,
-            carries: self.routes.carries(root, &netdevs)?,
+            carries: routes.carries(root, &netdevs)?,
             netdevs,
             link_type: None,
             rdma_devices: userspace::rdma_devices(root, address)?,
@@ -165,8 +175,8 @@ impl Machine<'_> {
     }
 
     fn vdpa_of(&self, address: &Address) -> Result<Vec<VdpaDevice>, Error> {
-        let on_it = self.vdpa.iter().filter(|(_, function)| function == address);
-        let device = |(name, _): &(String, Address)| {
+        let on_it = self.vdpa.get(address).into_iter().flatten();
+        let device = |name: &String| {
             let driver = vdpa_bus::driver(self.root, name)?;
             Ok(VdpaDevice { name: name.clone(), driver })
         };
@@ -267,11 +277,14 @@ mod tests {
         assert_eq!((found[8].driver.as_deref(), found[8].index), (None, None));
         for function in &found {
             let address = [function.address.clone()];
-            let alone = functions_at(&tree.root(), &routes, &packages, &address).unwrap();
+            let (alone, _) =
+                functions_at(&tree.root(), |_| routes.clone(), &packages, &address).unwrap();
             assert_eq!(alone, std::slice::from_ref(function));
         }
         let others = ["0000:04:00.0", "0000:09:00.0"].map(|address| address.parse().unwrap());
-        assert_eq!(functions_at(&tree.root(), &routes, &packages, &others).unwrap(), []);
+        let (found_there, _) =
+            functions_at(&tree.root(), |_| routes.clone(), &packages, &others).unwrap();
+        assert_eq!(found_there, []);
         let packages: Vec<_> = found.iter().map(|f| f.package.as_deref()).collect();
         let of_pf = Some("p");
         assert_eq!(packages[..6], [of_pf, of_pf, Some("of its own"), of_pf, None, None]);
