@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     pci::{self, Address},
     root::Root,
-    sysfs,
+    sysfs::{self, Dir},
 };
 
 /// One virtual function that exists.
@@ -38,7 +38,11 @@ impl Layout {
 
 /// Where the VFs of a PF are, where the kernel tells.
 pub fn layout(root: &Root, pf: Address) -> Result<Option<Layout>> {
-    let read = |name| sysfs::read_number_optional(&pci::dir(root, pf).join(name));
+    sysfs::optional(pci::open(root, pf))?.map_or(Ok(None), |dir| layout_in(&dir))
+}
+
+pub(crate) fn layout_in(pf: &Dir) -> Result<Option<Layout>> {
+    let read = |name| pf.read_number_optional(name);
     let found = read("sriov_offset")?.zip(read("sriov_stride")?);
     Ok(found.map(|(offset, stride)| Layout { offset, stride }))
 }
@@ -71,16 +75,28 @@ pub fn set_drivers_autoprobe(root: &Root, pf: Address, on: bool) -> Result<()> {
 
 /// The VFs of a PF in order of index.
 pub fn functions(root: &Root, pf: Address) -> Result<Vec<Function>> {
-    let dir = pci::dir(root, pf);
+    match sysfs::optional(pci::open(root, pf))? {
+        Some(dir) => functions_in(&dir),
+        None => Ok(Vec::new()),
+    }
+}
+
+pub(crate) fn functions_in(pf: &Dir) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
-    for name in sysfs::names(&dir)? {
-        let Some(index) = sysfs::numbered(&name, "virtfn") else { continue };
+    for name in pf.names() {
+        let Some(index) = sysfs::numbered(name, "virtfn") else { continue };
         // A VF may vanish between listing and reading.
-        let Some(target) = sysfs::link_name(&dir.join(&name))? else { continue };
+        let Some(target) = pf.link_name(name)? else { continue };
         functions.push(Function { index, address: target.parse()? });
     }
     functions.sort();
     Ok(functions)
+}
+
+/// One VF of a PF; `None` if it does not exist.
+pub fn function(root: &Root, pf: Address, index: u32) -> Result<Option<Address>> {
+    let name = sysfs::link_name(&pci::dir(root, pf).join(format!("virtfn{index}")))?;
+    name.map(|name| name.parse()).transpose()
 }
 
 /// The PF of a VF; `None` if the function is no VF.
