@@ -56,6 +56,14 @@ pub fn is_loaded(root: &Root, name: &str) -> bool {
     }
 }
 
+/// Whether nobody uses a module: no other module needs it, and none of its character devices is open,
+/// in whatever namespace (`cdev_get`, fs/char_dev.c, holds the module until the last file is closed).
+/// False where the kernel does not tell, as of what is built in.
+pub fn is_idle(root: &Root, name: &str) -> bool {
+    let dir = root.sys().join("module").join(dependencies::normal(name));
+    matches!(sysfs::read_optional(&dir.join("refcnt")), Ok(Some(users)) if users == "0")
+}
+
 /// The files to insert for a module of a kernel release, in order; none if it is there already.
 fn missing(root: &Root, release: &str, name: &str) -> Result<Vec<PathBuf>> {
     if is_loaded(root, name) {

@@ -63,6 +63,16 @@ fn a_module_that_comes_or_goes_is_not_loaded() {
 }
 
 #[test]
+fn only_a_module_that_tells_so_is_idle() {
+    let tree = tree();
+    tree.write("sys/module/vhost_vdpa/refcnt", "0\n");
+    tree.write("sys/module/vhost/refcnt", "1\n");
+    tree.write("sys/module/vdpa/refcnt", "-1\n"); // going
+    let idle = |name| is_idle(&tree.root(), name);
+    assert_eq!(["vhost-vdpa", "vhost", "vdpa", "virtio"].map(idle), [true, false, false, false]);
+}
+
+#[test]
 fn a_missing_module_names_its_package() {
     let error = missing(&tree().root(), "6.12", "mlx5-vdpa").unwrap_err().to_string();
     assert!(error.starts_with("load module mlx5-vdpa: kernel 6.12 is installed without it: look"));

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{Driver, dir, driver, list};
@@ -98,9 +98,18 @@ pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
     })
 }
 
-/// The path of a device without symbolic links.
+/// The path of a device without symbolic links: in sysfs the directory on a bus is the only one on the
+/// way.
 pub(crate) fn real(dir: &Path) -> Result<PathBuf> {
-    fs::canonicalize(dir).map_err(|source| Error::io("resolve", dir, source))
+    let target = fs::read_link(dir).map_err(|source| Error::io("resolve", dir, source))?;
+    let mut real = dir.parent().unwrap_or(dir).to_owned();
+    for part in target.components() {
+        match part {
+            Component::ParentDir => _ = real.pop(),
+            part => real.push(part),
+        }
+    }
+    Ok(real)
 }
 
 /// The devices that virtio_vdpa serves with their virtio device below this PCI function.

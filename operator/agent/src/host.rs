@@ -172,9 +172,8 @@ impl Host {
         let Function::Vf { pf, index } = function else {
             return Err(no_such(function, "a simulated device", "a VF"));
         };
-        let functions = sriov::functions(&self.root, *pf)?;
-        let found = functions.iter().find(|f| f.index == *index);
-        found.map(|f| f.address).ok_or_else(|| no_such(function, "none", "an existing VF"))
+        let found = sriov::function(&self.root, *pf, *index)?;
+        found.ok_or_else(|| no_such(function, "none", "an existing VF"))
     }
 
     fn device_name(&self, function: &Function) -> Result<String> {
