@@ -217,9 +217,13 @@ pub fn probe(root: &Root, address: Address) -> Result<()> {
 /// [`crate::stuck`], and unbind a vDPA device's bus driver first.
 pub fn unbind(root: &Root, address: Address) -> Result<()> {
     match driver(root, address)? {
-        Some(_) => sysfs::write(&dir(root, address).join("driver/unbind"), &address.to_string()),
+        Some(_) => unbind_bound(root, address),
         None => Ok(()),
     }
+}
+
+fn unbind_bound(root: &Root, address: Address) -> Result<()> {
+    sysfs::write(&dir(root, address).join("driver/unbind"), &address.to_string())
 }
 
 /// Succeeds if exactly this driver is bound, or none where `None` is wanted.
@@ -241,10 +245,11 @@ pub fn verify_driver(root: &Root, address: Address, wanted: Option<&str>) -> Res
 /// Sleeps as [`unbind`] does.
 pub fn bind(root: &Root, address: Address, wanted: &str) -> Result<()> {
     set_driver_override(root, address, Some(wanted))?;
-    if driver(root, address)?.as_deref() == Some(wanted) {
-        return Ok(());
+    match driver(root, address)? {
+        Some(bound) if bound == wanted => return Ok(()),
+        Some(_) => unbind_bound(root, address)?,
+        None => {}
     }
-    unbind(root, address)?;
     probe(root, address)?;
     verify_driver(root, address, Some(wanted))
 }

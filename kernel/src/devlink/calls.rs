@@ -67,7 +67,8 @@ impl Devlink {
         debug!(devlink = %device, %mode, "set eswitch mode");
         let object = device.to_string();
         let about = Subject { op: "set eswitch mode of", object: &object };
-        self.family.request(about, &wire::encode_set_eswitch_mode(device, mode))
+        self.family
+            .request(about, &wire::encode_set_eswitch_mode(device, mode))
             .map_err(|error| explain::set(error, mode))?;
         let found = self.eswitch_mode(device)?;
         if found == Some(mode) {

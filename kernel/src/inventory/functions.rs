@@ -1,5 +1,7 @@
 //! The PFs and their VFs.
 
+use std::collections::BTreeSet;
+
 use super::{
     Inventory, Netdev, Netlink, Parent, VirtualFunction, traffic, unless_gone, vdpa::Found,
 };
@@ -16,9 +18,15 @@ use crate::{
 };
 
 pub(super) fn parents(root: &Root, netlink: &Netlink, devices: &[Found]) -> Result<Vec<Parent>> {
-    let mut parents = Vec::new();
+    let (mut parents, mut vfs) = (Vec::new(), BTreeSet::new());
     for address in pci::list(root)? {
-        parents.extend(unless_gone(parent(root, netlink, devices, address))?.flatten());
+        // comes after its PF, and has none itself
+        if vfs.contains(&address) {
+            continue;
+        }
+        let found = unless_gone(parent(root, netlink, devices, address))?.flatten();
+        vfs.extend(found.iter().flat_map(|found| &found.functions).map(|vf| vf.address));
+        parents.extend(found);
     }
     Ok(parents)
 }
@@ -118,10 +126,7 @@ fn function(
 /// One question for each PF that has VFs: what its driver does for them. What is no Ethernet link has
 /// no MAC, and of its VFs nothing is asked: some kernels do not reserve room for what they tell of
 /// InfiniBand.
-pub(super) fn ask_settings(
-    inventory: &mut Inventory,
-    mut ask: impl FnMut(u32) -> Result<Vec<Vf>>,
-) {
+pub(super) fn ask_settings(inventory: &mut Inventory, mut ask: impl FnMut(u32) -> Result<Vec<Vf>>) {
     let Inventory { parents, notes, .. } = inventory;
     for parent in parents.iter_mut().filter(|parent| !parent.functions.is_empty()) {
         let first = parent.netdevs.first().filter(|netdev| netdev.mac.is_some());

@@ -64,7 +64,8 @@ impl Dir {
         self.names
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether something was in it when it was opened.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
 

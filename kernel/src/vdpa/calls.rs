@@ -59,7 +59,8 @@ impl Vdpa {
     /// One device.
     pub fn device(&self, name: &str) -> Result<Device> {
         let about = Subject { op: "get vdpa device", object: name };
-        let answer = self.family.request(about, &wire::encode_named(wire::command::DEV_GET, name))?;
+        let answer =
+            self.family.request(about, &wire::encode_named(wire::command::DEV_GET, name))?;
         wire::parse_device(only(about, &answer)?)
     }
 
@@ -103,7 +104,8 @@ impl Vdpa {
             refuse_second(device, &self.devices()?)?;
         }
         let about = Subject { op: "create vdpa device", object: &device.name };
-        self.family.request(about, &wire::encode_create(device))
+        self.family
+            .request(about, &wire::encode_create(device))
             .map_err(|error| explain::create(error, device))
             .map(drop)
     }
@@ -115,7 +117,8 @@ impl Vdpa {
     pub fn delete(&self, name: &str) -> Result<()> {
         debug!(vdpa = name, "delete vdpa device");
         let about = Subject { op: "delete vdpa device", object: name };
-        self.family.request(about, &wire::encode_named(wire::command::DEV_DEL, name))
+        self.family
+            .request(about, &wire::encode_named(wire::command::DEV_DEL, name))
             .map_err(explain::delete)
             .map(drop)
     }
@@ -125,7 +128,8 @@ impl Vdpa {
     pub fn set_mac(&self, name: &str, mac: Mac) -> Result<()> {
         debug!(vdpa = name, %mac, "set MAC of vdpa device");
         let about = Subject { op: "set MAC of vdpa device", object: name };
-        self.family.request(about, &wire::encode_set_mac(name, mac))
+        self.family
+            .request(about, &wire::encode_set_mac(name, mac))
             .map_err(|error| explain::set_mac(error, mac))
             .map(drop)
     }

@@ -35,8 +35,7 @@ pub struct Host {
 
 impl Node for Host {
     fn observe(&mut self) -> Result<Observed> {
-        let present = |module: &&'static str| module::is_loaded(&self.root, module);
-        let modules = cards::modules().into_iter().filter(present).collect();
+        let modules = module::loaded(&self.root, cards::modules())?.into_iter().collect();
         let vdpa_autoprobe = match vdpa_bus::drivers_autoprobe(&self.root) {
             Ok(on) => Some(on),
             Err(error) if error.is_missing() => None,
