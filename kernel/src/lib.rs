@@ -37,6 +37,7 @@ pub mod userspace;
 pub mod vdpa;
 pub mod vdpa_bus;
 pub mod vfio;
+mod worker;
 
 pub use error::{Error, Result};
 pub use ip::IpPrefix;
