@@ -1,9 +1,11 @@
 //! Generic netlink: its header, and finding a family by name
 //! (include/uapi/linux/genetlink.h, net/netlink/genetlink.c).
 
+use std::cell::RefCell;
+
 use crate::{
     error::{Error, Result, errno},
-    netlink::{Socket, Subject, attribute},
+    netlink::{Message, Socket, Subject, attribute},
 };
 
 /// Length of `struct genlmsghdr`.
@@ -44,12 +46,31 @@ pub fn family(socket: &mut Socket, name: &str) -> Result<u16> {
     }
 }
 
-/// The number of a family, asked for over a socket of its own; `None` if it is not there.
-pub fn find(name: &str) -> Result<Option<u16>> {
-    match family(&mut Socket::generic()?, name) {
-        Ok(family) => Ok(Some(family)),
-        Err(error) if error.errno() == Some(errno::ENOENT) => Ok(None),
-        Err(error) => Err(error),
+/// A family that was found, and a socket to ask it: of one thread, so that a call that sleeps holds
+/// no other up on our side.
+#[derive(Debug)]
+pub(crate) struct Family {
+    socket: RefCell<Socket>,
+    id: u16,
+}
+
+impl Family {
+    /// Finds a family; `None` if it is not there.
+    pub(crate) fn find(name: &str) -> Result<Option<Self>> {
+        let mut socket = Socket::generic()?;
+        match family(&mut socket, name) {
+            Ok(id) => Ok(Some(Self { socket: RefCell::new(socket), id })),
+            Err(error) if error.errno() == Some(errno::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn request(&self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
+        self.socket.borrow_mut().request(about, self.id, body)
+    }
+
+    pub(crate) fn dump(&self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
+        self.socket.borrow_mut().dump(about, self.id, body)
     }
 }
 

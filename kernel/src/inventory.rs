@@ -18,7 +18,7 @@ use crate::{
     chardev::CharDevice,
     error::Result,
     features::Features,
-    link::Vf,
+    link::{Links, Vf},
     mac::Mac,
     pci::{Address, Ids},
     root::Root,
@@ -182,10 +182,14 @@ pub struct Netdev {
 /// once at a time in a process: a second call finds the vdpa family [`VdpaFamily::Unknown`], and
 /// eswitches [`Eswitch::Unknown`].
 pub fn observe(root: &Root, stuck: &Path) -> Result<Inventory> {
-    assemble(root, Netlink::read(root, stuck)?)
+    let mut links = Links::open()?;
+    let mut inventory = assemble(root, Netlink::read(root, stuck, &mut links)?)?;
+    functions::ask_settings(&mut inventory, |link| links.vfs(link));
+    Ok(inventory)
 }
 
-/// Puts a tree of sysfs and given netlink values together.
+/// Puts a tree of sysfs and given netlink values together, without what is asked of functions then:
+/// [`VirtualFunction::settings`].
 pub fn assemble(root: &Root, netlink: Netlink) -> Result<Inventory> {
     let mut notes = netlink.notes.clone();
     let devices = vdpa::devices(root, &netlink, &mut notes)?;

@@ -39,6 +39,7 @@ pub mod userspace;
 pub mod vdpa;
 pub mod vdpa_bus;
 pub mod vfio;
+mod worker;
 
 pub use error::{Error, Result};
 pub use ip::IpPrefix;

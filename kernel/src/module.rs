@@ -18,7 +18,7 @@ use tracing::info;
 use crate::{
     error::{Error, Result, errno},
     root::Root,
-    sysfs,
+    sysfs::{self, Dir},
 };
 
 mod dependencies;
@@ -48,12 +48,38 @@ fn load_for(root: &Root, release: &str, name: &str) -> Result<()> {
 /// Whether the kernel has the module: loaded, or built in with something below `/sys/module`.
 pub fn is_loaded(root: &Root, name: &str) -> bool {
     let dir = root.sys().join("module").join(dependencies::normal(name));
-    match sysfs::read_optional(&dir.join("initstate")) {
+    is_live(&dir, sysfs::read_optional(&dir.join("initstate")))
+}
+
+/// Those of some modules of which [`is_loaded`] is true.
+pub fn loaded<'a>(root: &Root, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
+    let Some(modules) = sysfs::optional(Dir::open(root.sys().join("module")))? else {
+        return Ok(Vec::new());
+    };
+    let there = |name: &&str| {
+        let module = dependencies::normal(name);
+        let state = || sysfs::optional(modules.read(&format!("{module}/initstate")));
+        modules.has(&module) && is_live(&modules.path().join(&module), state())
+    };
+    Ok(names.into_iter().filter(there).collect())
+}
+
+/// By the directory and state of a module.
+fn is_live(dir: &Path, state: Result<Option<String>>) -> bool {
+    match state {
         // "coming" and "going" modules are not there to be used.
         Ok(Some(state)) => state == "live",
         Ok(None) => dir.exists(),
         Err(_) => false,
     }
+}
+
+/// Whether nobody uses a module: no other module needs it, and none of its character devices is open,
+/// in whatever namespace (`cdev_get`, fs/char_dev.c, holds the module until the last file is closed).
+/// False where the kernel does not tell, as of what is built in.
+pub fn is_idle(root: &Root, name: &str) -> bool {
+    let dir = root.sys().join("module").join(dependencies::normal(name));
+    matches!(sysfs::read_optional(&dir.join("refcnt")), Ok(Some(users)) if users == "0")
 }
 
 /// The files to insert for a module of a kernel release, in order; none if it is there already.

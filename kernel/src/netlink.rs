@@ -91,8 +91,8 @@ impl Socket {
 
     fn open(protocol: isize, name: &str) -> Result<Self> {
         let open = || -> io::Result<RawSocket> {
-            let mut raw = RawSocket::new(protocol)?;
-            raw.bind_auto()?;
+            let raw = RawSocket::new(protocol)?;
+            // binds it as well (netlink_connect, net/netlink/af_netlink.c)
             raw.connect(&SocketAddr::new(0, 0))?;
             // Without this the kernel keeps its explanation to itself.
             raw.set_ext_ack(true)?;

@@ -1,7 +1,7 @@
 //! PCI functions: addresses, identity, and which driver is bound
 //! (Documentation/ABI/testing/sysfs-bus-pci).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub use self::address::Address;
 use crate::{
     error::{Error, Result},
     root::Root,
-    sysfs,
+    sysfs::{self, Dir},
 };
 
 mod address;
@@ -46,6 +46,11 @@ pub fn dir(root: &Root, address: Address) -> PathBuf {
     root.sys().join("bus/pci/devices").join(address.to_string())
 }
 
+/// The same, opened to read several things of it; `ENOENT` without the function.
+pub(crate) fn open(root: &Root, address: Address) -> Result<Dir> {
+    Dir::open(dir(root, address))
+}
+
 /// Whether the function exists now.
 pub fn exists(root: &Root, address: Address) -> bool {
     dir(root, address).exists()
@@ -55,9 +60,17 @@ pub fn exists(root: &Root, address: Address) -> bool {
 /// drivers/pci/pci-sysfs.c): one file instead of three, which counts with hundreds of functions.
 pub fn ids(root: &Root, address: Address) -> Result<Ids> {
     let path = dir(root, address).join("modalias");
-    let text = sysfs::read(&path)?;
-    parse_modalias(&text).ok_or_else(|| {
-        Error::parse(path.display().to_string(), &text, "pci:v...d...sv...sd...bc...sc...i...")
+    identity(&path, &sysfs::read(&path)?)
+}
+
+pub(crate) fn ids_in(dir: &Dir) -> Result<Ids> {
+    identity(&dir.path().join("modalias"), &dir.read("modalias")?)
+}
+
+fn identity(path: &Path, modalias: &str) -> Result<Ids> {
+    parse_modalias(modalias).ok_or_else(|| {
+        let expected = "pci:v...d...sv...sd...bc...sc...i...";
+        Error::parse(path.display().to_string(), modalias, expected)
     })
 }
 
@@ -98,20 +111,37 @@ pub fn driver(root: &Root, address: Address) -> Result<Option<String>> {
 /// The IOMMU group; `None` without an IOMMU.
 pub fn iommu_group(root: &Root, address: Address) -> Result<Option<u32>> {
     let path = dir(root, address).join("iommu_group");
-    let Some(name) = sysfs::link_name(&path)? else { return Ok(None) };
-    name.parse()
-        .map(Some)
-        .map_err(|_| Error::parse(path.display().to_string(), &name, "an IOMMU group number"))
+    sysfs::link_name(&path)?.map(|name| group_number(&path, &name)).transpose()
+}
+
+pub(crate) fn iommu_group_in(dir: &Dir) -> Result<Option<u32>> {
+    let name = dir.link_name("iommu_group")?;
+    name.map(|name| group_number(&dir.path().join("iommu_group"), &name)).transpose()
+}
+
+fn group_number(path: &Path, name: &str) -> Result<u32> {
+    let expected = "an IOMMU group number";
+    name.parse().map_err(|_| Error::parse(path.display().to_string(), name, expected))
 }
 
 /// The other functions in the function's IOMMU group: who has one of them by vfio has all, and may
 /// have none while a driver of the kernel has another. Bridges do not count: their driver leaves DMA
 /// to the others (`driver_managed_dma`, drivers/pci/pcie/portdrv.c).
 pub fn iommu_sharers(root: &Root, address: Address) -> Result<Vec<Address>> {
+    sharers_of(root, address, &sysfs::names(&dir(root, address).join("iommu_group/devices"))?)
+}
+
+pub(crate) fn iommu_sharers_in(root: &Root, address: Address, dir: &Dir) -> Result<Vec<Address>> {
+    match dir.below("iommu_group/devices")? {
+        Some(group) => sharers_of(root, address, group.names()),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn sharers_of(root: &Root, address: Address, group: &[String]) -> Result<Vec<Address>> {
     const BRIDGE: u32 = 0x06;
-    let names = sysfs::names(&dir(root, address).join("iommu_group/devices"))?;
     let mut sharers = Vec::new();
-    for other in names.iter().filter_map(|name| name.parse().ok()).filter(|o| *o != address) {
+    for other in group.iter().filter_map(|name| name.parse().ok()).filter(|o| *o != address) {
         match ids(root, other) {
             Ok(ids) if ids.class >> 16 == BRIDGE => {}
             Ok(_) => sharers.push(other),
@@ -137,9 +167,15 @@ pub fn virtio_dir(root: &Root, address: Address) -> Result<Option<PathBuf>> {
 /// The driver of the virtio device that virtio-pci made of the function: without `virtio_net` there,
 /// a virtio function has no interface, wherever one looks.
 pub fn virtio_driver(root: &Root, address: Address) -> Result<Option<String>> {
-    let dir = dir(root, address);
-    for name in sysfs::names(&dir)?.iter().filter(|name| sysfs::is_virtio(name)) {
-        if let Some(driver) = sysfs::link_name(&dir.join(name).join("driver"))? {
+    match sysfs::optional(open(root, address))? {
+        Some(dir) => virtio_driver_in(&dir),
+        None => Ok(None),
+    }
+}
+
+pub(crate) fn virtio_driver_in(dir: &Dir) -> Result<Option<String>> {
+    for name in dir.names().iter().filter(|name| sysfs::is_virtio(name)) {
+        if let Some(driver) = sysfs::link_name(&dir.path().join(name).join("driver"))? {
             return Ok(Some(driver));
         }
     }
@@ -181,9 +217,13 @@ pub fn probe(root: &Root, address: Address) -> Result<()> {
 /// [`crate::stuck`], and unbind a vDPA device's bus driver first.
 pub fn unbind(root: &Root, address: Address) -> Result<()> {
     match driver(root, address)? {
-        Some(_) => sysfs::write(&dir(root, address).join("driver/unbind"), &address.to_string()),
+        Some(_) => unbind_bound(root, address),
         None => Ok(()),
     }
+}
+
+fn unbind_bound(root: &Root, address: Address) -> Result<()> {
+    sysfs::write(&dir(root, address).join("driver/unbind"), &address.to_string())
 }
 
 /// Succeeds if exactly this driver is bound, or none where `None` is wanted.
@@ -205,10 +245,11 @@ pub fn verify_driver(root: &Root, address: Address, wanted: Option<&str>) -> Res
 /// Sleeps as [`unbind`] does.
 pub fn bind(root: &Root, address: Address, wanted: &str) -> Result<()> {
     set_driver_override(root, address, Some(wanted))?;
-    if driver(root, address)?.as_deref() == Some(wanted) {
-        return Ok(());
+    match driver(root, address)? {
+        Some(bound) if bound == wanted => return Ok(()),
+        Some(_) => unbind_bound(root, address)?,
+        None => {}
     }
-    unbind(root, address)?;
     probe(root, address)?;
     verify_driver(root, address, Some(wanted))
 }

@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     pci::{self, Address},
     root::Root,
-    sysfs,
+    sysfs::{self, Dir},
 };
 
 /// One virtual function that exists.
@@ -45,7 +45,14 @@ impl Layout {
 
 /// Where the VFs of a PF are, where the kernel tells.
 pub fn layout(root: &Root, pf: Address) -> Result<Option<Layout>> {
-    let read = |name| sysfs::read_number_optional(&pci::dir(root, pf).join(name));
+    layout_by(|name| sysfs::read_number_optional(&pci::dir(root, pf).join(name)))
+}
+
+pub(crate) fn layout_in(pf: &Dir) -> Result<Option<Layout>> {
+    layout_by(|name| pf.read_number_optional(name))
+}
+
+fn layout_by(read: impl Fn(&str) -> Result<Option<u16>>) -> Result<Option<Layout>> {
     let found = read("sriov_offset")?.zip(read("sriov_stride")?);
     Ok(found.map(|(offset, stride)| Layout { offset, stride }))
 }
@@ -78,29 +85,37 @@ pub fn set_drivers_autoprobe(root: &Root, pf: Address, on: bool) -> Result<()> {
 
 /// The VFs of a PF in order of index.
 pub fn functions(root: &Root, pf: Address) -> Result<Vec<Function>> {
-    let dir = pci::dir(root, pf);
+    match sysfs::optional(pci::open(root, pf))? {
+        Some(dir) => functions_in(&dir),
+        None => Ok(Vec::new()),
+    }
+}
+
+pub(crate) fn functions_in(pf: &Dir) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
-    for name in sysfs::names(&dir)? {
-        let Some(index) = sysfs::numbered(&name, "virtfn") else { continue };
+    for name in pf.names() {
+        let Some(index) = sysfs::numbered(name, "virtfn") else { continue };
         // A VF may vanish between listing and reading.
-        let Some(target) = sysfs::link_name(&dir.join(&name))? else { continue };
+        let Some(target) = pf.link_name(name)? else { continue };
         functions.push(Function { index, address: target.parse()? });
     }
     functions.sort();
     Ok(functions)
 }
 
+/// One VF of a PF; `None` if it does not exist.
+pub fn function(root: &Root, pf: Address, index: u32) -> Result<Option<Address>> {
+    let name = sysfs::link_name(&pci::dir(root, pf).join(format!("virtfn{index}")))?;
+    name.map(|name| name.parse()).transpose()
+}
+
 /// The number of a VF of this PF; `None` if the PF has it not (any more). Of a PF with hundreds of VFs
 /// one link is read where the VF is where it should be.
 pub fn index_of(root: &Root, pf: Address, vf: Address) -> Result<Option<u32>> {
-    let expected = layout(root, pf)?.and_then(|layout| layout.index(pf, vf));
-    if let Some(index) = expected {
-        let link = pci::dir(root, pf).join(format!("virtfn{index}"));
-        if sysfs::link_name(&link)?
-            .is_some_and(|name| name.parse().is_ok_and(|at: Address| at == vf))
-        {
-            return Ok(Some(index));
-        }
+    if let Some(index) = layout(root, pf)?.and_then(|layout| layout.index(pf, vf))
+        && function(root, pf, index)? == Some(vf)
+    {
+        return Ok(Some(index));
     }
     let found = functions(root, pf)?;
     Ok(found.iter().find(|function| function.address == vf).map(|function| function.index))

@@ -30,6 +30,7 @@ pub use self::marker::{Live, Marker, live};
 use crate::{
     error::{Error, Result},
     root::Root,
+    worker,
 };
 
 mod marker;
@@ -75,22 +76,22 @@ pub fn run<T: Send + 'static>(
     let (sender, answer) = mpsc::channel();
     let (root, dir) = (root.clone(), call.dir.to_owned());
     let (device, op) = (call.device.to_owned(), call.op.to_owned());
-    let run = move || {
-        // The marker is the thread's own: its lock must live as long as the call.
-        let result = match Marker::place(&root, &dir, &device, &op) {
-            Ok(marker) => {
-                let result = work();
-                marker.remove().and(result)
-            }
-            Err(error) => Err(error),
-        };
+    let place = {
+        let (device, op) = (device.clone(), op.clone());
+        move || Marker::place(&root, &dir, &device, &op)
+    };
+    // The marker is the thread's own: its lock must live as long as the call.
+    let made = move || {
+        let marker = place()?;
+        let result = work();
+        marker.remove().and(result)
+    };
+    let told = move |result| {
         if sender.send(result).is_err() {
             warn!(device, op, "a call that was given up has come back");
         }
     };
-    thread::Builder::new()
-        .name("stuck".to_owned())
-        .spawn(run)
+    worker::run(made, told)
         .map_err(|source| Error::io(format!("start thread to {}", call.op), call.device, source))?;
     match answer.recv_timeout(call.deadline) {
         Ok(result) => result,

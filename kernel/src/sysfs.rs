@@ -9,14 +9,22 @@ use std::{
 
 use crate::error::{Error, Result};
 
+mod dir;
+
+pub(crate) use dir::Dir;
+
 /// No attribute is longer than a page (Documentation/filesystems/sysfs.rst), and no supported
 /// machine has larger pages than 64 KiB.
 const LONGEST_ATTRIBUTE: u64 = 64 << 10;
 
 /// The text of an attribute without the trailing newline.
 pub fn read(path: &Path) -> Result<String> {
+    let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
+    read_from(file, path)
+}
+
+fn read_from(mut file: File, path: &Path) -> Result<String> {
     let failed = |source| Error::io("read", path, source);
-    let mut file = File::open(path).map_err(failed)?;
     let (mut text, mut page) = (Vec::new(), [0; 4096]);
     loop {
         match file.read(&mut page) {
@@ -45,10 +53,7 @@ pub fn read_optional(path: &Path) -> Result<Option<String>> {
 
 /// The number in an attribute, decimal or with `0x` in front.
 pub fn read_number<T: TryFrom<i64>>(path: &Path) -> Result<T> {
-    let text = read(path)?;
-    parse_number(&text)
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| Error::parse(path.display().to_string(), &text, "a number in range"))
+    parse_number(path, &read(path)?)
 }
 
 /// As [`read_number`], with `None` where there is no such attribute.
@@ -71,33 +76,27 @@ pub fn write(path: &Path, value: &str) -> Result<()> {
 /// Drivers, IOMMU groups and functions are such links.
 pub fn link_name(path: &Path) -> Result<Option<String>> {
     match fs::read_link(path) {
-        Ok(target) => match target.file_name() {
-            Some(name) => Ok(Some(name.to_string_lossy().into_owned())),
-            None => Err(Error::parse(
-                path.display().to_string(),
-                &target.display().to_string(),
-                "a link to a named object",
-            )),
-        },
+        Ok(target) => last_component(path, &target).map(Some),
         Err(source) if source.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::io("read link", path, source)),
     }
 }
 
+fn last_component(link: &Path, target: &Path) -> Result<String> {
+    match target.file_name() {
+        Some(name) => Ok(name.to_string_lossy().into_owned()),
+        None => Err(Error::parse(
+            link.display().to_string(),
+            &target.display().to_string(),
+            "a link to a named object",
+        )),
+    }
+}
+
 /// The names in a directory, sorted; empty without the directory.
 pub fn names(dir: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::io("list", dir, source)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|source| Error::io("list", dir, source))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
+    let dir = optional(Dir::open(dir.to_owned()))?;
+    Ok(dir.map(Dir::into_names).unwrap_or_default())
 }
 
 /// The names of the directories in a directory, sorted; links are none. Empty without the directory.
@@ -133,14 +132,23 @@ type Netdevs = Vec<(String, Option<u32>)>;
 /// A rename by udev moves an entry while the directory is read: it can be missed, or be gone when
 /// its number is read. So what looks empty or lacks a number is read again.
 pub(crate) fn numbered_netdevs(device: &Path) -> Result<Netdevs> {
-    let mut found = None;
-    for _ in 0..NETDEV_READS {
-        found = read_netdevs(device)?;
+    match optional(Dir::open(device.to_owned()))? {
+        Some(dir) => numbered_netdevs_in(&dir),
+        None => Ok(Netdevs::new()),
+    }
+}
+
+/// As [`numbered_netdevs`], of a directory that is open.
+pub(crate) fn numbered_netdevs_in(device: &Dir) -> Result<Netdevs> {
+    let mut found = read_netdevs(device)?;
+    for _ in 1..NETDEV_READS {
         let whole =
             |found: &Netdevs| !found.is_empty() && found.iter().all(|(_, index)| index.is_some());
         if found.as_ref().is_none_or(whole) {
             break;
         }
+        found = optional(Dir::open(device.path().to_owned()))?
+            .map_or(Ok(None), |device| read_netdevs(&device))?;
     }
     Ok(found.unwrap_or_default())
 }
@@ -149,23 +157,20 @@ pub(crate) fn numbered_netdevs(device: &Path) -> Result<Netdevs> {
 const NETDEV_READS: usize = 3;
 
 /// `None` without a place where there could be any.
-fn read_netdevs(device: &Path) -> Result<Option<Netdevs>> {
-    let mut places = Vec::new();
-    for name in names(device)? {
-        match &*name {
-            "net" => places.push(device.join("net")),
-            name if is_virtio(name) => places.push(device.join(name).join("net")),
-            _ => {}
-        }
-    }
+fn read_netdevs(device: &Dir) -> Result<Option<Netdevs>> {
+    let place = |name: &str| match name {
+        "net" => Some("net".to_owned()),
+        name => is_virtio(name).then(|| format!("{name}/net")),
+    };
+    let places: Vec<_> = device.names().iter().filter_map(|name| place(name)).collect();
     if places.is_empty() {
         return Ok(None);
     }
     let mut found = Vec::new();
     for net in places {
-        for name in names(&net)? {
-            let index = read_number_optional(&net.join(&name).join("ifindex"))?;
-            found.push((name, index));
+        let Some(net) = device.below(&net)? else { continue };
+        for name in net.names() {
+            found.push((name.clone(), net.read_number_optional(&format!("{name}/ifindex"))?));
         }
     }
     Ok(Some(found))
@@ -208,11 +213,14 @@ pub(crate) fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-fn parse_number(text: &str) -> Option<i64> {
-    match text.strip_prefix("0x") {
+fn parse_number<T: TryFrom<i64>>(path: &Path, text: &str) -> Result<T> {
+    let number: Option<i64> = match text.strip_prefix("0x") {
         Some(digits) => i64::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
-    }
+    };
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| Error::parse(path.display().to_string(), text, "a number in range"))
 }
 
 #[cfg(test)]

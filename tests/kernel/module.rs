@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ringway_kernel::module;
+use ringway_kernel::vdpa::{Handle, NewDevice};
+use ringway_kernel::vdpa_bus::{self, Driver};
 
 use crate::node::Node;
 
@@ -35,6 +37,26 @@ fn a_module_is_loaded_with_what_it_needs() {
     assert!(module::is_loaded(&node.root, "vdpa_sim_net"));
     assert!(module::is_loaded(&node.root, "vdpa_sim"));
     module::load(&node.root, "vdpa_sim_net").unwrap();
+}
+
+/// That nobody has any vhost-vdpa device open is concluded from it.
+#[test]
+fn a_module_is_in_use_while_one_of_its_character_devices_is_open() {
+    let node = Node::at_rest();
+    vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
+    let device = NewDevice::new("sim0", Handle::without_bus("vdpasim_net"));
+    node.vdpa().create(&device).unwrap();
+    vdpa_bus::bind(&node.root, "sim0", Driver::VhostVdpa).unwrap();
+    let idle = || module::is_idle(&node.root, "vhost_vdpa");
+    assert!(idle(), "a bound device alone");
+    let path = vdpa_bus::char_device(&node.root, "sim0").unwrap().unwrap().path;
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    assert!(!idle(), "an open one");
+    let copy = file.try_clone().unwrap();
+    drop(file);
+    assert!(!idle(), "until the last copy is closed");
+    drop(copy);
+    assert!(idle());
 }
 
 #[test]

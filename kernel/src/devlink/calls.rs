@@ -6,20 +6,19 @@ use super::{EswitchMode, Handle, explain, wire};
 use crate::{
     error::{Error, Result, errno},
     genl,
-    netlink::{Message, Socket, Subject},
+    netlink::Subject,
 };
 
-/// The family, found. Each call opens a socket of its own, so that a call that sleeps in its thread
-/// holds no other up on our side.
-#[derive(Debug, Clone, Copy)]
+/// The family, found.
+#[derive(Debug)]
 pub struct Devlink {
-    family: u16,
+    family: genl::Family,
 }
 
 impl Devlink {
     /// Finds the family; `None` if the kernel was built without it.
     pub fn open() -> Result<Option<Self>> {
-        Ok(genl::find(wire::FAMILY)?.map(|family| Self { family }))
+        Ok(genl::Family::find(wire::FAMILY)?.map(|family| Self { family }))
     }
 
     /// As [`Devlink::open`], with an error that says what to do.
@@ -29,9 +28,9 @@ impl Devlink {
     }
 
     /// All devices of this network namespace.
-    pub fn devices(self) -> Result<Vec<Handle>> {
+    pub fn devices(&self) -> Result<Vec<Handle>> {
         let about = Subject { op: "list", object: "devlink devices" };
-        let answer = Socket::generic()?.dump(about, self.family, &wire::encode_get_devices())?;
+        let answer = self.family.dump(about, &wire::encode_get_devices())?;
         answer.iter().map(|message| wire::parse_device(&message.body)).collect()
     }
 
@@ -39,10 +38,10 @@ impl Devlink {
     /// also to read (`GENL_ADMIN_PERM`, net/devlink/netlink_gen.c).
     ///
     /// [`Error::Unexpected`] for a mode that is neither of ours.
-    pub fn eswitch_mode(self, device: &Handle) -> Result<Option<EswitchMode>> {
+    pub fn eswitch_mode(&self, device: &Handle) -> Result<Option<EswitchMode>> {
         let object = device.to_string();
         let about = Subject { op: "get eswitch mode of", object: &object };
-        let answer = match self.request(about, &wire::encode_get_eswitch(device)) {
+        let answer = match self.family.request(about, &wire::encode_get_eswitch(device)) {
             Ok(answer) => answer,
             // no eswitch_mode_get (devlink_nl_eswitch_get_doit, net/devlink/dev.c)
             Err(error) if error.errno() == Some(errno::EOPNOTSUPP) => return Ok(None),
@@ -64,11 +63,12 @@ impl Devlink {
     ///
     /// Sleeps while the driver tears down and sets up every function's port, and while anybody else
     /// has the device's devlink lock: go through [`crate::stuck`].
-    pub fn set_eswitch_mode(self, device: &Handle, mode: EswitchMode) -> Result<()> {
+    pub fn set_eswitch_mode(&self, device: &Handle, mode: EswitchMode) -> Result<()> {
         debug!(devlink = %device, %mode, "set eswitch mode");
         let object = device.to_string();
         let about = Subject { op: "set eswitch mode of", object: &object };
-        self.request(about, &wire::encode_set_eswitch_mode(device, mode))
+        self.family
+            .request(about, &wire::encode_set_eswitch_mode(device, mode))
             .map_err(|error| explain::set(error, mode))?;
         let found = self.eswitch_mode(device)?;
         if found == Some(mode) {
@@ -84,10 +84,10 @@ impl Devlink {
     /// The names and values of all that a device runs (Documentation/networking/devlink/
     /// devlink-info.rst): `fw.app.name` is the package of a card that takes one. Empty where its driver
     /// tells nothing.
-    pub fn running_versions(self, device: &Handle) -> Result<Vec<(String, String)>> {
+    pub fn running_versions(&self, device: &Handle) -> Result<Vec<(String, String)>> {
         let object = device.to_string();
         let about = Subject { op: "get info of", object: &object };
-        match self.request(about, &wire::encode_get_info(device)) {
+        match self.family.request(about, &wire::encode_get_info(device)) {
             Ok(answer) => match answer.first() {
                 Some(message) => wire::parse_running_versions(&message.body),
                 None => Ok(Vec::new()),
@@ -96,9 +96,5 @@ impl Devlink {
             Err(error) if error.errno() == Some(errno::EOPNOTSUPP) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
-    }
-
-    fn request(self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
-        Socket::generic()?.request(about, self.family, body)
     }
 }

@@ -5,13 +5,13 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     sync::mpsc,
-    thread,
     time::Duration,
 };
 
 use crate::{
     error::{Error, Result},
     stuck::{self, Reach},
+    worker,
 };
 
 /// Who is asked, and whether a thread of ours waits there, so that looking again and again at a node
@@ -44,13 +44,12 @@ impl Asker {
             });
         }
         let (sender, answer) = mpsc::channel();
-        let ask = move || {
-            let answers = question();
+        let told = move |answers| {
             self.out.store(false, Ordering::Release);
             // Nobody listens after the deadline.
             let _ = sender.send(answers);
         };
-        if let Err(source) = thread::Builder::new().name("ask".to_owned()).spawn(ask) {
+        if let Err(source) = worker::run(question, told) {
             self.out.store(false, Ordering::Release);
             return Err(Error::io("start thread to ask", object, source));
         }

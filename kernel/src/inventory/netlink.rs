@@ -1,17 +1,16 @@
 //! What netlink says, read in one go so that the rest is a function of values.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     ask::Asker,
     eswitch::{self, Eswitches},
-    functions,
 };
 use crate::{
     error::{Error, Result, errno},
-    link::{Address, DefaultRoute, Link, Links, Vf},
+    link::{Address, DefaultRoute, Link, Links},
     root::Root,
     vdpa::{Config, Device, ManagementDevice, NET, Vdpa},
 };
@@ -41,8 +40,6 @@ pub struct Netlink {
     pub addresses: Vec<Address>,
     /// The default routes by them.
     pub default_routes: Vec<DefaultRoute>,
-    /// What the drivers of PFs tell of their VFs, by the ifindex of the PF's link.
-    pub vfs: BTreeMap<u32, Vec<Vf>>,
     /// Whether the following come from the vdpa family.
     pub vdpa_family: VdpaFamily,
     /// What makes vDPA devices.
@@ -62,7 +59,6 @@ impl Default for Netlink {
             links: Vec::new(),
             addresses: Vec::new(),
             default_routes: Vec::new(),
-            vfs: BTreeMap::new(),
             vdpa_family: VdpaFamily::Absent,
             management_devices: Vec::new(),
             vdpa_devices: Vec::new(),
@@ -74,8 +70,7 @@ impl Default for Netlink {
 
 impl Netlink {
     /// Asks the kernel, but generic netlink only if no marker in `stuck` is live.
-    pub(super) fn read(root: &Root, stuck: &Path) -> Result<Self> {
-        let mut links = Links::open()?;
+    pub(super) fn read(root: &Root, stuck: &Path, links: &mut Links) -> Result<Self> {
         let mut netlink = Self {
             links: links.list()?,
             addresses: links.addresses()?,
@@ -83,8 +78,6 @@ impl Netlink {
             eswitches: eswitch::read(root, stuck)?,
             ..Self::default()
         };
-        let with_vfs = functions::links_with_vfs(root, &netlink)?;
-        netlink.ask_of_vfs(&mut links, &with_vfs);
         match read_vdpa(stuck) {
             Ok(Some(vdpa)) => {
                 netlink.vdpa_family = VdpaFamily::Present;
@@ -103,23 +96,6 @@ impl Netlink {
         }
         netlink.notes.extend(netlink.eswitches.note());
         Ok(netlink)
-    }
-
-    /// One question for each PF that has VFs. What is no Ethernet link has no MAC, and of its VFs
-    /// nothing is asked: some kernels do not reserve room for what they tell of InfiniBand.
-    fn ask_of_vfs(&mut self, links: &mut Links, of: &[u32]) {
-        let ethernet = |index: &&u32| {
-            self.links.iter().any(|link| link.index == **index && link.mac.is_some())
-        };
-        let asked: Vec<u32> = of.iter().filter(ethernet).copied().collect();
-        for index in asked {
-            match links.vfs(index) {
-                Ok(vfs) => _ = self.vfs.insert(index, vfs),
-                // it went away since it was listed
-                Err(error) if error.is_missing() => {}
-                Err(error) => self.notes.push(format!("settings of VFs are not known: {error}")),
-            }
-        }
     }
 }
 

@@ -74,6 +74,13 @@ fn netlink() -> Netlink {
     }
 }
 
+/// As the links of Ethernet cards are.
+fn with_mac(mut netlink: Netlink, index: u32) -> Netlink {
+    let link = netlink.links.iter_mut().find(|link| link.index == index).unwrap();
+    link.mac = Some(Mac([2, 0, 0, 0, 0, 2]));
+    netlink
+}
+
 fn names(devices: &[VdpaDevice]) -> Vec<&str> {
     devices.iter().map(|device| device.name.as_str()).collect()
 }
@@ -127,9 +134,15 @@ fn settings_are_those_that_the_pfs_driver_tells() {
     let tree = Tree::new(CARD);
     let vlan = Some(VfTag { id: 100, qos: 3, service: false });
     let told = Vf { index: 2, vlan, spoof_check: Some(true), ..Vf::default() };
-    // of another link; of a VF that has gone; of one that is there
-    let vfs = [(3, vec![Vf::default()]), (1, vec![Vf { index: 9, ..Vf::default() }, told])].into();
-    let inventory = assemble(&tree.root(), Netlink { vfs, ..netlink() }).unwrap();
+    let mut inventory = assemble(&tree.root(), with_mac(netlink(), 1)).unwrap();
+    let mut asked = Vec::new();
+    functions::ask_settings(&mut inventory, |link| {
+        asked.push(link);
+        // of a VF that has gone; of one that is there
+        Ok(vec![Vf { index: 9, ..Vf::default() }, told])
+    });
+    // the disk has no VFs, and the simulator no PF
+    assert_eq!(asked, [1]);
     let settings = inventory.parents[0].functions.iter().map(|function| function.settings);
     assert_eq!(settings.collect::<Vec<_>>(), [None, None, Some(told), None]);
     let json = serde_json::to_value(inventory.parents[0].functions[2].settings).unwrap();
@@ -137,8 +150,26 @@ fn settings_are_those_that_the_pfs_driver_tells() {
         "vlan": {"id": 100, "qos": 3, "service": false}, "spoof_check": true, "trust": null,
         "link": "Auto"});
     assert_eq!(json, expected);
-    // the disk has no VFs, and the simulator no PF
-    assert_eq!(functions::links_with_vfs(&tree.root(), &netlink()).unwrap(), [1]);
+}
+
+#[test]
+fn of_the_vfs_of_what_is_no_ethernet_link_nothing_is_asked() {
+    let mut inventory = assemble(&Tree::new(CARD).root(), netlink()).unwrap();
+    functions::ask_settings(&mut inventory, |link| panic!("{link}"));
+    assert_eq!(inventory.notes, Vec::<String>::new());
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_told_unless_the_link_has_gone() {
+    let notes = |errno| {
+        let mut inventory = assemble(&Tree::new(CARD).root(), with_mac(netlink(), 1)).unwrap();
+        functions::ask_settings(&mut inventory, |_| {
+            Err(crate::Error::io("ask", "eth1", std::io::Error::from_raw_os_error(errno)))
+        });
+        inventory.notes
+    };
+    assert_eq!(notes(crate::error::errno::ENODEV), Vec::<String>::new());
+    assert!(notes(crate::error::errno::EOPNOTSUPP)[0].starts_with("settings of VFs are not known"));
 }
 
 #[test]
@@ -220,12 +251,14 @@ fn representors_are_no_interfaces_of_the_card() {
     let eswitches = Eswitches::Known([(pf, Eswitch::Switchdev)].into());
     let mut netlink = Netlink { eswitches, ..netlink() };
     netlink.links.extend(links);
+    let mac = Some(Mac([2, 0, 0, 0, 0, 2]));
+    netlink.links.iter_mut().for_each(|link| link.mac = mac);
+    let mut inventory = assemble(&tree.root(), netlink).unwrap();
     // of its functions the PF's driver is asked, and that by an interface of its own
-    let asked = functions::links_with_vfs(&tree.root(), &netlink).unwrap();
-    assert!(asked == [1] || asked == [22], "{asked:?}");
-    let told = |trust| vec![Vf { index: 2, trust: Some(trust), ..Vf::default() }];
-    netlink.vfs = [(1, told(true)), (20, told(false)), (21, told(false)), (22, told(true))].into();
-    let inventory = assemble(&tree.root(), netlink).unwrap();
+    functions::ask_settings(&mut inventory, |link| {
+        assert!([1, 22].contains(&link), "{link}");
+        Ok(vec![Vf { index: 2, trust: Some(true), ..Vf::default() }])
+    });
     let card = &inventory.parents[0];
     assert_eq!(card.eswitch, Eswitch::Switchdev);
     assert_eq!(card.functions[2].settings.unwrap().trust, Some(true));

@@ -9,7 +9,7 @@ use crate::{
     root::Root,
     sysfs,
     vdpa::NET,
-    vdpa_bus::{self, find},
+    vdpa_bus::{self, Driver, find},
 };
 
 /// A device, and the PCI function that it is below.
@@ -33,15 +33,23 @@ pub(super) fn devices(
 fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -> Result<Found> {
     let real = find::real(&vdpa_bus::dir(root, name)?)?;
     let driver = vdpa_bus::driver(root, name)?;
-    let interfaces = match vdpa_bus::virtio_dir(root, name) {
-        Ok(Some(dir)) => sysfs::numbered_netdevs(&dir)?,
-        Ok(None) => Vec::new(),
+    let by = driver.as_deref().and_then(Driver::from_name);
+    let char_device = match by {
+        Some(Driver::VhostVdpa) => vdpa_bus::char_device(root, name)?,
+        _ => None,
+    };
+    let virtio = match by {
+        Some(Driver::VirtioVdpa) => vdpa_bus::virtio_dir(root, name),
+        _ => Ok(None),
+    };
+    let virtio = match virtio {
         Err(error @ Error::Unexpected { .. }) => {
             notes.push(error.to_string());
-            Vec::new()
+            None
         }
-        Err(error) => return Err(error),
+        found => found?,
     };
+    let interfaces = virtio.as_deref().map_or(Ok(Vec::new()), sysfs::numbered_netdevs)?;
     // sysfs has `!` where the name has a slash.
     let known =
         netlink.vdpa_devices.iter().find(|(device, _)| device.name.replace('/', "!") == name);
@@ -55,12 +63,12 @@ fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -
         name: known.map_or_else(|| name.to_owned(), |(device, _)| device.name.clone()),
         management_device: known.map(|(device, _)| device.management_device.clone()),
         driver,
-        char_device: vdpa_bus::char_device(root, name)?,
+        char_device,
         netdevs: interfaces
             .iter()
             .map(|(name, index)| traffic::netdev(netlink, name, *index))
             .collect(),
-        virtio_unbound: vdpa_bus::virtio_unbound(root, name)?,
+        virtio_unbound: virtio.is_some_and(|dir| !dir.join("driver").exists()),
         mac,
         mtu,
         // A network device that does not say has one pair (virtio 1.3, section 5.1.4).

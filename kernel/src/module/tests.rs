@@ -51,6 +51,7 @@ fn what_is_loaded_is_left_out() {
     tree.write("sys/module/vp_vdpa/initstate", "live\n");
     assert!(missing(&tree.root(), "6.12", "vp-vdpa").unwrap().is_empty());
     assert!(is_loaded(&tree.root(), "vp-vdpa"));
+    assert_eq!(loaded(&tree.root(), ["vduse", "vp-vdpa"]).unwrap(), ["vp-vdpa"]);
 }
 
 #[test]
@@ -58,8 +59,20 @@ fn a_module_that_comes_or_goes_is_not_loaded() {
     let tree = tree();
     tree.write("sys/module/vdpa/initstate", "going\n");
     assert!(!is_loaded(&tree.root(), "vdpa"));
+    assert_eq!(loaded(&tree.root(), ["vdpa"]).unwrap(), [""; 0]);
     tree.write("sys/module/kernel/parameters/x", "1"); // built in: no initstate
     assert!(is_loaded(&tree.root(), "kernel"));
+    assert_eq!(loaded(&tree.root(), ["kernel", "vdpa"]).unwrap(), ["kernel"]);
+}
+
+#[test]
+fn only_a_module_that_tells_so_is_idle() {
+    let tree = tree();
+    tree.write("sys/module/vhost_vdpa/refcnt", "0\n");
+    tree.write("sys/module/vhost/refcnt", "1\n");
+    tree.write("sys/module/vdpa/refcnt", "-1\n"); // going
+    let idle = |name| is_idle(&tree.root(), name);
+    assert_eq!(["vhost-vdpa", "vhost", "vdpa", "virtio"].map(idle), [true, false, false, false]);
 }
 
 #[test]

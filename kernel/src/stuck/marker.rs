@@ -45,9 +45,15 @@ impl Marker {
     /// call on the device is out.
     pub fn place(root: &Root, dir: &Path, device: &str, op: &str) -> Result<Self> {
         let path = marker_path(dir, device)?;
-        make_dir(dir)?;
-        let file = Self::write(dir, &text(root, op))
-            .map_err(|source| Error::io("write marker", &path, source))?;
+        let text = text(root, op);
+        let written = match Self::write(dir, &text) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                make_dir(dir)?;
+                Self::write(dir, &text)
+            }
+            written => written,
+        };
+        let file = written.map_err(|source| Error::io("write marker", &path, source))?;
         publish(&file, &path, device, op)?;
         sync_dir(dir)?;
         Ok(Self { file, path })
@@ -186,13 +192,14 @@ fn text(root: &Root, op: &str) -> String {
     let boot = sysfs::read(&proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
     let stat = sysfs::read(&proc.join("thread-self/stat")).unwrap_or_default();
     let start = start_time(&stat).unwrap_or("unknown");
-    format!("operation {op}\nboot {boot}\nthread {}\nstart {start}\n", thread_id(root))
+    format!("operation {op}\nboot {boot}\nthread {}\nstart {start}\n", thread_id(&stat))
 }
 
-/// The thread's number as that procfs counts, which is the host's if it is the host's.
-fn thread_id(root: &Root) -> String {
-    let link = sysfs::link_name(&root.proc().join("thread-self")).ok().flatten();
-    link.unwrap_or_else(|| rustix::thread::gettid().as_raw_nonzero().to_string())
+/// The thread's number as that procfs counts, which is the host's if it is the host's: the first field
+/// of `/proc/<pid>/stat`.
+fn thread_id(stat: &str) -> String {
+    let own = || rustix::thread::gettid().as_raw_nonzero().to_string();
+    stat.split_once(' ').map_or_else(own, |(number, _)| number.to_owned())
 }
 
 /// Field 22 of `/proc/<pid>/stat`, in clock ticks since boot. The second field is the name in

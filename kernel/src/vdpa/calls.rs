@@ -7,21 +7,20 @@ use crate::{
     error::{Error, Result, errno},
     genl,
     mac::Mac,
-    netlink::{Message, Socket, Subject},
+    netlink::{Message, Subject},
 };
 
-/// The family, found. Each call opens a socket of its own, so that a call that sleeps in its thread
-/// holds no other up on our side.
-#[derive(Debug, Clone, Copy)]
+/// The family, found.
+#[derive(Debug)]
 pub struct Vdpa {
-    family: u16,
+    family: genl::Family,
 }
 
 impl Vdpa {
     /// Finds the family; `None` if the `vdpa` module is not loaded, or the caller is not in the
     /// first network namespace.
     pub fn open() -> Result<Option<Self>> {
-        Ok(genl::find(wire::FAMILY)?.map(|family| Self { family }))
+        Ok(genl::Family::find(wire::FAMILY)?.map(|family| Self { family }))
     }
 
     /// As [`Vdpa::open`], with an error that says what to do.
@@ -35,32 +34,33 @@ impl Vdpa {
     }
 
     /// All management devices.
-    pub fn management_devices(self) -> Result<Vec<ManagementDevice>> {
+    pub fn management_devices(&self) -> Result<Vec<ManagementDevice>> {
         let about = Subject { op: "list", object: "vdpa management devices" };
         let body = wire::encode_get_management_devices();
-        let answer = Socket::generic()?.dump(about, self.family, &body)?;
+        let answer = self.family.dump(about, &body)?;
         answer.iter().map(|message| wire::parse_management_device(&message.body)).collect()
     }
 
     /// One management device.
-    pub fn management_device(self, handle: &Handle) -> Result<ManagementDevice> {
+    pub fn management_device(&self, handle: &Handle) -> Result<ManagementDevice> {
         let object = handle.to_string();
         let about = Subject { op: "get vdpa management device", object: &object };
-        let answer = self.request(about, &wire::encode_get_management_device(handle))?;
+        let answer = self.family.request(about, &wire::encode_get_management_device(handle))?;
         wire::parse_management_device(only(about, &answer)?)
     }
 
     /// All devices that management devices made.
-    pub fn devices(self) -> Result<Vec<Device>> {
+    pub fn devices(&self) -> Result<Vec<Device>> {
         let about = Subject { op: "list", object: "vdpa devices" };
-        let answer = Socket::generic()?.dump(about, self.family, &wire::encode_get_devices())?;
+        let answer = self.family.dump(about, &wire::encode_get_devices())?;
         answer.iter().map(|message| wire::parse_device(&message.body)).collect()
     }
 
     /// One device.
-    pub fn device(self, name: &str) -> Result<Device> {
+    pub fn device(&self, name: &str) -> Result<Device> {
         let about = Subject { op: "get vdpa device", object: name };
-        let answer = self.request(about, &wire::encode_named(wire::command::DEV_GET, name))?;
+        let answer =
+            self.family.request(about, &wire::encode_named(wire::command::DEV_GET, name))?;
         wire::parse_device(only(about, &answer)?)
     }
 
@@ -68,10 +68,10 @@ impl Vdpa {
     ///
     /// One at a time, for the kernel's dump of all ends without a word at the first device that is
     /// neither network nor block.
-    pub fn config(self, name: &str) -> Result<Config> {
+    pub fn config(&self, name: &str) -> Result<Config> {
         let about = Subject { op: "get configuration of vdpa device", object: name };
         let body = wire::encode_named(wire::command::DEV_CONFIG_GET, name);
-        wire::parse_config(only(about, &self.request(about, &body)?)?)
+        wire::parse_config(only(about, &self.family.request(about, &body)?)?)
     }
 
     /// What a device's driver counts for one of its virtqueues, by the driver's names; an empty list
@@ -79,9 +79,9 @@ impl Vdpa {
     ///
     /// Queue 0 receives, 1 sends, and so on in pairs. Only mlx5 and the simulator count
     /// (`get_vendor_vq_stats`).
-    pub fn vendor_stats(self, name: &str, queue: u32) -> Result<Vec<(String, u64)>> {
+    pub fn vendor_stats(&self, name: &str, queue: u32) -> Result<Vec<(String, u64)>> {
         let about = Subject { op: "get vendor statistics of vdpa device", object: name };
-        match self.request(about, &wire::encode_get_vendor_stats(name, queue)) {
+        match self.family.request(about, &wire::encode_get_vendor_stats(name, queue)) {
             Ok(answer) => wire::parse_vendor_stats(only(about, &answer)?),
             // EAGAIN: features are not negotiated (vdpa_fill_stats_rec, drivers/vdpa/vdpa.c)
             Err(error) if matches!(error.errno(), Some(errno::EOPNOTSUPP | errno::EAGAIN)) => {
@@ -98,13 +98,14 @@ impl Vdpa {
     ///
     /// Sleeps while a bus driver probes the device, 30 s with a dead VDUSE daemon, and then reports
     /// success: turn the bus's autoprobe off first, and go through [`crate::stuck`].
-    pub fn create(self, device: &NewDevice) -> Result<()> {
+    pub fn create(&self, device: &NewDevice) -> Result<()> {
         debug!(vdpa = device.name, mgmtdev = %device.management_device, "create vdpa device");
         if !device.management_device.allows_several() {
             refuse_second(device, &self.devices()?)?;
         }
         let about = Subject { op: "create vdpa device", object: &device.name };
-        self.request(about, &wire::encode_create(device))
+        self.family
+            .request(about, &wire::encode_create(device))
             .map_err(|error| explain::create(error, device))
             .map(drop)
     }
@@ -113,26 +114,24 @@ impl Vdpa {
     ///
     /// Sleeps for as long as a process has its character device open, and all generic netlink of
     /// the node with it: unbind the bus driver first, and go through [`crate::stuck`].
-    pub fn delete(self, name: &str) -> Result<()> {
+    pub fn delete(&self, name: &str) -> Result<()> {
         debug!(vdpa = name, "delete vdpa device");
         let about = Subject { op: "delete vdpa device", object: name };
-        self.request(about, &wire::encode_named(wire::command::DEV_DEL, name))
+        self.family
+            .request(about, &wire::encode_named(wire::command::DEV_DEL, name))
             .map_err(explain::delete)
             .map(drop)
     }
 
     /// Sets the MAC of a device that no driver runs. Needs `CAP_NET_ADMIN` and Linux 6.12; only
     /// mlx5 and the simulator can (`dev_set_attr`).
-    pub fn set_mac(self, name: &str, mac: Mac) -> Result<()> {
+    pub fn set_mac(&self, name: &str, mac: Mac) -> Result<()> {
         debug!(vdpa = name, %mac, "set MAC of vdpa device");
         let about = Subject { op: "set MAC of vdpa device", object: name };
-        self.request(about, &wire::encode_set_mac(name, mac))
+        self.family
+            .request(about, &wire::encode_set_mac(name, mac))
             .map_err(|error| explain::set_mac(error, mac))
             .map(drop)
-    }
-
-    fn request(self, about: Subject<'_>, body: &[u8]) -> Result<Vec<Message>> {
-        Socket::generic()?.request(about, self.family, body)
     }
 }
 

@@ -104,22 +104,18 @@ pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
     })
 }
 
-/// Where a device of a bus is below `/sys/devices`: its bus has one link to it, and that has no others
-/// in its way (`bus_add_device`, drivers/base/bus.c; `sysfs_create_link`). Following it part by part would
-/// take a call for each.
+/// The path of a device without symbolic links: in sysfs the directory on a bus is the only one on the
+/// way.
 pub(crate) fn real(dir: &Path) -> Result<PathBuf> {
     let target = fs::read_link(dir).map_err(|source| Error::io("resolve", dir, source))?;
-    let mut path = dir.to_owned();
-    path.pop();
+    let mut real = dir.parent().unwrap_or(dir).to_owned();
     for part in target.components() {
         match part {
-            Component::ParentDir => {
-                path.pop();
-            }
-            part => path.push(part),
+            Component::ParentDir => _ = real.pop(),
+            part => real.push(part),
         }
     }
-    Ok(path)
+    Ok(real)
 }
 
 /// The devices that virtio_vdpa serves with their virtio device below this PCI function.

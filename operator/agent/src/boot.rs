@@ -59,11 +59,12 @@ pub fn boot(node: &mut impl Node, root: &Root, mut files: Files, args: &Boot) ->
     let given = given_out(&files.shared.locks)?;
     let mut before = Before::read(&files.shared.before)?;
     let mut draining = Draining::default();
+    let mut managers = files.managers();
     let gate = |planned: &Planned, observed: &Observed| {
         if Instant::now() >= deadline {
             return Gate::Wait("the time for it at boot is over".to_owned());
         }
-        files.keep_managers_off_first(udev::rules(&wanted, observed, last.as_ref()).as_deref());
+        managers.keep_off_first(udev::rules(&wanted, observed, last.as_ref()));
         match may_disturb(planned, &given, &args.kubelet_dir) {
             Ok(()) => local::gate(root, &files.shared, &mut draining, planned, observed),
             Err(why) => Gate::Wait(why),

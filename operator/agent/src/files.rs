@@ -1,5 +1,6 @@
 //! The agent's files on the node.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -53,10 +54,11 @@ impl Files {
     /// Removes what an agent that was killed while it wrote has left.
     pub fn remove_leftovers(&self) -> Result<()> {
         let Paths { node, before, pools, udev_rules, .. } = &self.shared;
-        for file in [node, before, pools, udev_rules] {
-            let (Some(dir), Some(name)) = (file.parent(), file.file_name()) else { continue };
-            atomic::remove_leftovers(dir, |target| *target == *name)
-                .context("remove what a killed agent left")?;
+        let files = [node, before, pools, udev_rules];
+        let dirs: BTreeSet<_> = files.iter().filter_map(|file| file.parent()).collect();
+        for dir in dirs {
+            let ours = |target: &str| files.iter().any(|file| **file == dir.join(target));
+            atomic::remove_leftovers(dir, ours).context("remove what a killed agent left")?;
         }
         Ok(())
     }
@@ -72,11 +74,16 @@ impl Files {
     }
 
     /// The same before an interface is made: returns when udevd is sure to have read them by then.
-    pub fn keep_managers_off_first(&self, rules: Option<&str>) {
+    fn keep_managers_off_first(&self, rules: Option<&str>) {
         let ours_to_udevd = self.shared.udev_rules.starts_with(udev::DIRECTORY);
         if self.keep_managers_off(rules) && ours_to_udevd {
             std::thread::sleep(udev::READ_AFTER);
         }
+    }
+
+    /// What keeps managers off before anything is made in a round.
+    pub fn managers(&self) -> Managers<'_> {
+        Managers { files: self, rules: None }
     }
 
     /// Writes what the node offers, with a new generation if anything changed.
@@ -88,5 +95,24 @@ impl Files {
         }
         pools.generation = last.map_or(1, |last| last.generation + 1);
         pools.write(&self.shared.pools).context("say what the node offers")
+    }
+}
+
+/// Keeps network managers off what a round makes. Each step asks for that, and most of them for the
+/// same.
+#[derive(Debug)]
+pub struct Managers<'a> {
+    files: &'a Files,
+    /// What was seen to last.
+    rules: Option<Option<String>>,
+}
+
+impl Managers<'_> {
+    /// Returns when rules are in place and udevd is sure to have read them.
+    pub fn keep_off_first(&mut self, rules: Option<String>) {
+        if self.rules.as_ref() != Some(&rules) {
+            self.files.keep_managers_off_first(rules.as_deref());
+            self.rules = Some(rules);
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use ringway_kernel::Root;
 use ringway_kernel::chardev::CharDevice;
 use ringway_kernel::inventory::{Inventory, VdpaDevice, VirtualFunction};
+use ringway_kernel::module;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_kernel::vfio;
 
@@ -30,7 +31,8 @@ pub fn in_the_way(root: &Root, records: &Path, planned: &Planned, observed: &Obs
     if planned.disturbs.is_empty() {
         return Holders::new();
     }
-    let mut holders = of_kernel(root, &observed.inventory);
+    let disturbed = |id: &str| planned.disturbs.iter().any(|disturbed| disturbed.as_str() == id);
+    let mut holders = of_some(root, &observed.inventory, disturbed);
     if let Step::SetVfSettings { .. } | Step::SetFunctionLink { .. } = planned.step {
         match attachments::read(root, records) {
             Ok(attached) => holders.extend(attached),
@@ -53,9 +55,14 @@ const ELSEWHERE: &str = "its interface is in another network namespace";
 /// Sees only the processes of `root`'s `/proc`: in a container that is the host's only with
 /// `hostPID`, and other users' files only with `CAP_SYS_PTRACE`.
 pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
+    of_some(root, inventory, |_| true)
+}
+
+/// As [`of_kernel`], of the devices that are asked for.
+fn of_some(root: &Root, inventory: &Inventory, asked: impl Fn(&str) -> bool) -> Holders {
     let mut holders = Holders::new();
     let mut chars: Vec<(String, &CharDevice)> = Vec::new();
-    for (id, device) in devices(inventory) {
+    for (id, device) in devices(inventory).filter(|(id, _)| asked(id)) {
         if let Some(char_device) = &device.char_device {
             chars.push((id, char_device));
         } else if device.driver.as_deref() == Some(Driver::VirtioVdpa.name())
@@ -65,8 +72,15 @@ pub fn of_kernel(root: &Root, inventory: &Inventory) -> Holders {
             holders.insert(id, ELSEWHERE.to_owned());
         }
     }
+    // the kernel tells at once if nobody has any of them, and else not who
+    if !chars.is_empty() && module::is_idle(root, Driver::VhostVdpa.name()) {
+        chars.clear();
+    }
     for function in inventory.parents.iter().flat_map(|parent| &parent.functions) {
         let id = function.address.to_string();
+        if !asked(&id) {
+            continue;
+        }
         let opened = function.vfio.iter().flat_map(vfio::Vfio::own);
         chars.extend(opened.map(|char_device| (id.clone(), char_device)));
         holders.extend(unseen(function).map(|why| (id, why)));
@@ -276,14 +290,22 @@ mod tests {
     }
 
     #[test]
-    fn an_open_file_is_found_by_its_number() {
+    fn an_open_file_is_found_by_its_number_unless_the_kernel_says_that_there_is_none() {
         let mut inventory = with(Driver::VhostVdpa);
-        assert_eq!(of_kernel(&Root::new("/"), &inventory), Holders::new());
+        let tree = ringway_kernel::testing::Tree::new("");
+        let root = tree.root().with_proc("/proc");
+        assert_eq!(of_kernel(&root, &inventory), Holders::new());
         // any character device will do, as long as this process has it open
         let _open = fs::File::open("/dev/null").unwrap();
         let device = &mut inventory.parents[0].functions[0].vdpa[0];
         device.char_device = Some(CharDevice { path: "/dev/null".into(), major: 1, minor: 3 });
-        let holders = of_kernel(&Root::new("/"), &inventory);
-        assert!(holders["0000:01:00.1"].starts_with("process "), "{holders:?}");
+        for users in [None, Some("1\n")] {
+            users.inspect(|users| tree.write("sys/module/vhost_vdpa/refcnt", users));
+            let holders = of_kernel(&root, &inventory);
+            assert!(holders["0000:01:00.1"].starts_with("process "), "{holders:?}");
+            assert_eq!(of_some(&root, &inventory, |id| id == "0000:01:00.2"), Holders::new());
+        }
+        tree.write("sys/module/vhost_vdpa/refcnt", "0\n");
+        assert_eq!(of_kernel(&root, &inventory), Holders::new());
     }
 }

@@ -35,8 +35,7 @@ pub struct Host {
 
 impl Node for Host {
     fn observe(&mut self) -> Result<Observed> {
-        let present = |module: &&'static str| module::is_loaded(&self.root, module);
-        let modules = cards::modules().into_iter().filter(present).collect();
+        let modules = module::loaded(&self.root, cards::modules())?.into_iter().collect();
         let vdpa_autoprobe = match vdpa_bus::drivers_autoprobe(&self.root) {
             Ok(on) => Some(on),
             Err(error) if error.is_missing() => None,
@@ -172,9 +171,8 @@ impl Host {
         let Function::Vf { pf, index } = function else {
             return Err(no_such(function, "a simulated device", "a VF"));
         };
-        let functions = sriov::functions(&self.root, *pf)?;
-        let found = functions.iter().find(|f| f.index == *index);
-        found.map(|f| f.address).ok_or_else(|| no_such(function, "none", "an existing VF"))
+        let found = sriov::function(&self.root, *pf, *index)?;
+        found.ok_or_else(|| no_such(function, "none", "an existing VF"))
     }
 
     fn device_name(&self, function: &Function) -> Result<String> {

@@ -64,8 +64,9 @@ pub fn apply(host: &mut Host, files: &Files, file: &Path) -> Result<()> {
     let mut draining = Draining::default();
     let last = files.last_pools().ok().flatten();
     let last = last.as_ref();
+    let mut managers = files.managers();
     let gate = |planned: &Planned, observed: &Observed| {
-        files.keep_managers_off_first(udev::rules(&wanted, observed, last).as_deref());
+        managers.keep_off_first(udev::rules(&wanted, observed, last));
         gate(&root, &files.shared, &mut draining, planned, observed)
     };
     let report = reconcile(&files.node, host, &wanted, &mut before, save, gate)?;

@@ -69,11 +69,12 @@ pub(crate) fn work(
     let (root, locks) = (host.root.clone(), Locks::at(&files.shared.locks));
     let save = |before: &Before| before.write(&files.shared.before);
     let listed = last.as_ref().ok().and_then(Option::as_ref);
+    let mut managers = files.managers();
     let gate = |planned: &Planned, observed: &Observed| {
         if wish.is_none() {
             return Gate::Wait("no wish is known yet".to_owned());
         }
-        files.keep_managers_off_first(udev::rules(&wanted, observed, listed).as_deref());
+        managers.keep_off_first(udev::rules(&wanted, observed, listed));
         if world.stopping.load(Ordering::Relaxed) {
             return Gate::Wait("the agent was told to stop".to_owned());
         }

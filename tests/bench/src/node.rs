@@ -99,36 +99,47 @@ impl Costs {
     }
 }
 
-/// The agent's directories in one round, on a disk: its records are flushed.
-struct Home(PathBuf);
+/// The agent's directories in one round, where they are on a node: what it keeps on a disk, so that it is
+/// flushed, and what need not outlive a reboot in memory.
+struct Home {
+    disk: PathBuf,
+    memory: PathBuf,
+}
 
 impl Home {
     fn new(round: usize) -> Result<Self> {
-        let dir =
-            std::env::temp_dir().join(format!("ringway-bench-{}-{round}", std::process::id()));
-        std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
-        Ok(Self(dir))
+        let name = format!("ringway-bench-{}-{round}", std::process::id());
+        let home =
+            Self { disk: std::env::temp_dir().join(&name), memory: Path::new("/run").join(name) };
+        for dir in [&home.disk, &home.memory] {
+            std::fs::create_dir(dir).with_context(|| format!("make {}", dir.display()))?;
+        }
+        Ok(home)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        std::fs::write(self.0.join(name), text).context("write a wish")
+        std::fs::write(self.disk.join(name), text).context("write a wish")
     }
 
     fn apply(&self, wish: &str) -> Result<Command> {
-        let path = |name: &str| self.0.join(name);
+        let Self { disk, memory } = self;
         let mut command = Command::new(crate::beside_this("ringway-agent")?);
-        for (option, name) in
-            [("--state-dir", "state"), ("--run-dir", "run"), ("--udev-rules-dir", "rules.d")]
-        {
-            command.arg(option).arg(path(name));
+        for (option, dir) in [
+            ("--state-dir", disk.join("state")),
+            ("--run-dir", memory.join("ringway")),
+            ("--udev-rules-dir", memory.join("rules.d")),
+        ] {
+            command.arg(option).arg(dir);
         }
-        command.args([Path::new("apply"), Path::new("--file"), &path(wish)]);
+        command.args([Path::new("apply"), Path::new("--file"), &disk.join(wish)]);
         Ok(command)
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        for dir in [&self.disk, &self.memory] {
+            let _ = std::fs::remove_dir_all(dir);
+        }
     }
 }

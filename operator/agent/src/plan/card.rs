@@ -48,7 +48,8 @@ pub(super) fn plan(
     let remade = eswitch::plan(plan, found, shape(parent), before);
     let mode = shape(parent).mode_of(found);
     for index in 0..u32::from(parent.count) {
-        let existing = found.functions.iter().find(|f| f.index == index && !remade);
+        let there = found.functions.binary_search_by_key(&index, |function| function.index);
+        let existing = there.ok().filter(|_| !remade).map(|at| &found.functions[at]);
         let own = was.and_then(|was| was.own(index));
         let rest = rest(node, found, index, existing.map(|_| Was::Own(was)), mode, attached);
         let adopt = parent.maker == Maker::RingwayAdopting;
