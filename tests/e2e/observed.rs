@@ -112,7 +112,7 @@ fn events_tell_who_is_in_the_way_and_what_was_put_right() {
 /// calls it. `RINGWAY_CYCLES` says how many.
 #[test]
 fn interfaces_that_come_and_go_are_no_news_of_the_node() {
-    let cycles = std::env::var("RINGWAY_CYCLES").map_or(50, |text| text.parse().unwrap());
+    let cycles = std::env::var("RINGWAY_CYCLES").map_or(10, |text| text.parse().unwrap());
     let cluster = Cluster::at_rest();
     cluster.apply(&policy("news", 1, json!([pool("news", "0", "virtio-vdpa")])));
     cluster.condition("news", "Ready");
