@@ -66,10 +66,7 @@ fn a_pod_gets_a_function_by_vfio_and_keeps_it_when_its_pool_changes() {
     };
     cluster.apply(&functions("vfio"));
     cluster.allocatable("functions", 2);
-    let mut user = pods::pod("user", "", "functions");
-    // no network: the device is all there is
-    user["metadata"].as_object_mut().unwrap().remove("annotations");
-    cluster.apply(&user);
+    cluster.apply(&pods::without_network("user", "functions"));
     pods::runs(&cluster, "user");
     let nodes = kubectl("exec user -- ls /dev/vfio");
     let group = nodes.lines().find(|name| *name != "vfio").expect("a group");
@@ -98,10 +95,7 @@ fn a_pod_is_told_that_its_device_is_sick_and_well_again() {
     let pools = json!([pool("functions", "0", "vfio")]);
     cluster.apply(&policy_for("functions", parents, 1, pools));
     cluster.allocatable("functions", 1);
-    let mut user = pods::pod("user", "", "functions");
-    // no network: the device is all there is
-    user["metadata"].as_object_mut().unwrap().remove("annotations");
-    cluster.apply(&user);
+    cluster.apply(&pods::without_network("user", "functions"));
     pods::runs(&cluster, "user");
     let told = |health: &str| {
         cluster.until(&format!("the pod is told {health}"), SOON, || {

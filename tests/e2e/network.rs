@@ -116,14 +116,11 @@ fn addresses_of_whereabouts_are_given_and_given_back() {
     }
     let addresses = names.map(|name| {
         pods::runs(&cluster, name);
-        let shown = pods::interface(name);
-        let address = shown.split_whitespace().skip_while(|word| *word != "inet").nth(1);
-        address.unwrap_or_else(|| panic!("no address: {shown}")).to_owned()
+        pods::address(name)
     });
     assert!(addresses.iter().all(|address| address.starts_with("10.90.0.")), "{addresses:?}");
     assert_ne!(addresses[0], addresses[1]);
-    let second = addresses[1].split('/').next().unwrap();
-    kubectl(&format!("exec first -- ping -c 3 -w 60 {second}"));
+    kubectl(&format!("exec first -- ping -c 3 -w 60 {}", addresses[1]));
     let kept = || {
         let pools = cluster.get("ippools.whereabouts.cni.cncf.io -A");
         let pools = pools["items"].as_array().unwrap().clone();

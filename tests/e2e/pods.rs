@@ -34,6 +34,13 @@ pub(crate) fn pod(name: &str, network: &str, resource: &str) -> Value {
     })
 }
 
+/// A pod with one device of a resource and no network: the device is all there is.
+pub(crate) fn without_network(name: &str, resource: &str) -> Value {
+    let mut pod = pod(name, "", resource);
+    pod["metadata"].as_object_mut().unwrap().remove("annotations");
+    pod
+}
+
 /// Waits until it runs.
 pub(crate) fn runs(cluster: &Cluster, name: &str) {
     cluster.condition_of(&format!("pod {name}"), "Ready");
@@ -42,6 +49,14 @@ pub(crate) fn runs(cluster: &Cluster, name: &str) {
 /// Its ring's interface: state, MAC, addresses.
 pub(crate) fn interface(name: &str) -> String {
     kubectl(&format!("exec {name} -- ip addr show net1"))
+}
+
+/// The IPv4 address of its ring's interface, without the prefix.
+pub(crate) fn address(name: &str) -> String {
+    let shown = interface(name);
+    let prefix = shown.split_whitespace().skip_while(|word| *word != "inet").nth(1);
+    let address = prefix.and_then(|prefix| prefix.split('/').next());
+    address.unwrap_or_else(|| panic!("{name} has no address: {shown}")).to_owned()
 }
 
 /// The MAC of its ring's interface.

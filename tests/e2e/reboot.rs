@@ -40,15 +40,8 @@ fn ready(cluster: &Cluster, selector: &str, other_than: &str) -> String {
     })
 }
 
-/// The address of its ring.
-fn address(of: &str) -> String {
-    let text = kubectl(&format!("exec {of} -- ip -4 -o addr show net1"));
-    let cidr = text.split_whitespace().skip_while(|word| *word != "inet").nth(1).unwrap();
-    cidr.split('/').next().unwrap().to_owned()
-}
-
 fn ping(from: &str, to: &str) {
-    let said = kubectl(&format!("exec {from} -- ping -c 5 -W 10 {}", address(to)));
+    let said = kubectl(&format!("exec {from} -- ping -c 5 -W 10 {}", pods::address(to)));
     assert!(said.contains(" 0% packet loss"), "{from} to {to}: {said}");
 }
 

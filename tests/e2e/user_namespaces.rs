@@ -40,9 +40,7 @@ fn an_interface_reaches_a_pod_in_a_user_namespace() {
     pods::runs(&cluster, "beside");
     assert_eq!(root_outside("beside"), 0);
     assert_ne!(root_outside("inside"), 0);
-    let interface = pods::interface("beside");
-    let address = interface.split_whitespace().skip_while(|word| *word != "inet").nth(1);
-    let address = address.and_then(|prefix| prefix.split('/').next()).expect("an address");
+    let address = pods::address("beside");
     kubectl(&format!("exec inside -- ping -c 3 -w 60 {address}"));
     pods::delete(&cluster, "inside");
     pods::delete(&cluster, "beside");
@@ -56,9 +54,7 @@ fn a_node_can_be_opened_in_a_user_namespace() {
     runtime_class(&cluster);
     cluster.apply(&policy("apart", 1, json!([pool("nodes", "0", "vhost-vdpa")])));
     cluster.allocatable("nodes", 1);
-    let mut user = apart(pods::pod("inside", "", "nodes"));
-    // no network: the device is all there is
-    user["metadata"].as_object_mut().unwrap().remove("annotations");
+    let mut user = apart(pods::without_network("inside", "nodes"));
     user["spec"]["securityContext"] = json!({"runAsUser": 1000});
     cluster.apply(&user);
     pods::runs(&cluster, "inside");
