@@ -1,7 +1,11 @@
 //! The auxiliary bus: parts of a PCI function that drivers of their own serve, subfunctions among them
 //! (Documentation/driver-api/auxiliary_bus.rst).
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +14,7 @@ use crate::{
     pci,
     root::Root,
     sysfs,
-    vdpa_bus::find::{pci_function, real},
+    vdpa_bus::find::{pci_address, real},
 };
 
 /// The name of a device: module, device and number, `mlx5_core.sf.4` (`__auxiliary_device_add`,
@@ -76,15 +80,17 @@ impl fmt::Display for Name {
 
 /// All subfunctions, in order of name.
 pub fn subfunctions(root: &Root) -> Result<Vec<Name>> {
-    let names = sysfs::names(&root.sys().join("bus/auxiliary/devices"))?;
-    let names = names.iter().filter_map(|name| name.parse().ok());
-    Ok(names.filter(Name::is_subfunction).collect())
+    subfunctions_in(&root.sys().join("bus/auxiliary/devices"))
 }
 
 /// The subfunctions that are part of a PCI function, in order of name: their directories are below its
 /// own.
 pub fn subfunctions_of(root: &Root, function: pci::Address) -> Result<Vec<Name>> {
-    let names = sysfs::names(&pci::dir(root, function))?;
+    subfunctions_in(&pci::dir(root, function))
+}
+
+fn subfunctions_in(dir: &Path) -> Result<Vec<Name>> {
+    let names = sysfs::names(dir)?;
     let names = names.iter().filter_map(|name| name.parse().ok());
     Ok(names.filter(Name::is_subfunction).collect())
 }
@@ -105,8 +111,7 @@ pub fn driver(root: &Root, name: &Name) -> Result<Option<String>> {
 /// The device is not there, or is part of none.
 pub fn function(root: &Root, name: &Name) -> Result<pci::Address> {
     let real = real(&dir(root, name))?;
-    let function = pci_function(&real).and_then(|dir| dir.file_name()?.to_str()?.parse().ok());
-    function.ok_or_else(|| Error::Unexpected {
+    pci_address(&real).ok_or_else(|| Error::Unexpected {
         object: format!("auxiliary device {name}"),
         found: real.display().to_string(),
         expected: "a place below a PCI function".to_owned(),

@@ -30,7 +30,12 @@ struct Fates {
 }
 
 impl Churn {
-    fn begin() -> Self {
+    /// Carves what they ask for, and returns when the first have run.
+    fn begin(cluster: &Cluster) -> Self {
+        cluster.apply(&policy("churn", 4, json!([pool(RESOURCE, "0-3", "virtio-vdpa")])));
+        cluster.allocatable(RESOURCE, 4);
+        cluster.apply(&pods::network(RESOURCE, RESOURCE));
+        cluster.condition_of(&format!("devicenetwork {RESOURCE}"), "Ready");
         let (over, fates) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Fates>>::default());
         let (is_over, told) = (over.clone(), fates.clone());
         let pods = thread::spawn(move || {
@@ -47,7 +52,9 @@ impl Churn {
                 }
             }
         });
-        Self { over, fates, pods: Some(pods) }
+        let churn = Self { over, fates, pods: Some(pods) };
+        churn.goes_on(cluster);
+        churn
     }
 
     fn fates(&self) -> Fates {
@@ -103,12 +110,7 @@ const BREAKS: [(&str, &str, bool); 3] = [
 #[test]
 fn while_pods_come_and_go_each_break_is_mended() {
     let cluster = Cluster::at_rest();
-    cluster.apply(&policy("churn", 4, json!([pool(RESOURCE, "0-3", "virtio-vdpa")])));
-    cluster.allocatable(RESOURCE, 4);
-    cluster.apply(&pods::network(RESOURCE, RESOURCE));
-    cluster.condition_of(&format!("devicenetwork {RESOURCE}"), "Ready");
-    let churn = Churn::begin();
-    churn.goes_on(&cluster);
+    let churn = Churn::begin(&cluster);
     for (what, line, may_refuse) in BREAKS {
         let before = churn.fates();
         let kubelet = Kubelet::from_now();
@@ -133,12 +135,7 @@ fn while_pods_come_and_go_each_break_is_mended() {
 #[test]
 fn while_pods_come_and_go_an_update_refuses_none() {
     let cluster = Cluster::at_rest();
-    cluster.apply(&policy("churn", 4, json!([pool(RESOURCE, "0-3", "virtio-vdpa")])));
-    cluster.allocatable(RESOURCE, 4);
-    cluster.apply(&pods::network(RESOURCE, RESOURCE));
-    cluster.condition_of(&format!("devicenetwork {RESOURCE}"), "Ready");
-    let churn = Churn::begin();
-    churn.goes_on(&cluster);
+    let churn = Churn::begin(&cluster);
     let written = || cluster.node_devices()["metadata"]["resourceVersion"].clone();
     let (begun, before) = (Instant::now(), written());
     kubectl(&format!("rollout restart -n {SYSTEM} daemonset/ringway-device-plugin"));

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ringway_kernel::module;
-use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
 
 use crate::node::Node;
+use crate::stand::{SIMULATED, simulate};
 
 fn unload(name: &str) {
     let status = Command::new("rmmod").arg(name).status().unwrap();
@@ -44,12 +44,10 @@ fn a_module_is_loaded_with_what_it_needs() {
 fn a_module_is_in_use_while_one_of_its_character_devices_is_open() {
     let node = Node::at_rest();
     vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
-    let device = NewDevice::new("sim0", Handle::without_bus("vdpasim_net"));
-    node.vdpa().create(&device).unwrap();
-    vdpa_bus::bind(&node.root, "sim0", Driver::VhostVdpa).unwrap();
+    simulate(&node, "02:00:00:00:00:01", 1500, Driver::VhostVdpa);
     let idle = || module::is_idle(&node.root, "vhost_vdpa");
     assert!(idle(), "a bound device alone");
-    let path = vdpa_bus::char_device(&node.root, "sim0").unwrap().unwrap().path;
+    let path = vdpa_bus::char_device(&node.root, SIMULATED).unwrap().unwrap().path;
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     assert!(!idle(), "an open one");
     let copy = file.try_clone().unwrap();

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway_kernel::stuck::{self, Call, Reach};
-use ringway_kernel::vdpa::{Handle, NewDevice};
 use ringway_kernel::vdpa_bus::{self, Driver};
 use ringway_kernel::{Error, Root};
 
 use crate::node::Node;
+use crate::stand::simulate;
 
 /// Set in the process that makes the call: the same test, started again.
 const CALLER: &str = "RINGWAY_TEST_STUCK_DIR";
@@ -26,9 +26,7 @@ fn the_marker_of_a_sleeping_call_outlives_its_process() {
     }
     let node = Node::at_rest();
     vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
-    let device = NewDevice::new("sim0", Handle::without_bus("vdpasim_net"));
-    node.vdpa().create(&device).unwrap();
-    vdpa_bus::bind(&node.root, "sim0", Driver::VhostVdpa).unwrap();
+    simulate(&node, "02:00:00:00:00:01", 1500, Driver::VhostVdpa);
     let path = vdpa_bus::char_device(&node.root, "sim0").unwrap().unwrap().path;
     let dir = tempfile::tempdir().unwrap();
 
@@ -67,9 +65,7 @@ fn the_marker_of_a_sleeping_call_outlives_its_process() {
 fn a_call_that_comes_back_leaves_no_marker() {
     let node = Node::at_rest();
     vdpa_bus::set_drivers_autoprobe(&node.root, false).unwrap();
-    let device = NewDevice::new("sim0", Handle::without_bus("vdpasim_net"));
-    node.vdpa().create(&device).unwrap();
-    vdpa_bus::bind(&node.root, "sim0", Driver::VhostVdpa).unwrap();
+    simulate(&node, "02:00:00:00:00:01", 1500, Driver::VhostVdpa);
     let dir = tempfile::tempdir().unwrap();
     unbind(dir.path(), LONGEST).unwrap();
     assert_eq!(vdpa_bus::driver(&node.root, "sim0").unwrap(), None);

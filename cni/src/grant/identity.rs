@@ -20,11 +20,11 @@ use crate::{
 pub(super) fn as_it_is(world: &World, pool: &Pool, device: &Device) -> Result<(Place, Attachment)> {
     let promised = Attachment::from(pool.attach);
     let id = &device.id;
-    let place = place(device, promised)?;
+    let function = device.function();
+    let place = place(device, function.as_ref(), promised)?;
     if !place.exists(&world.root) {
         return Err(Error::new(Code::TryAgain, format!("device {id}: {place} is not there")));
     }
-    let function = device.function();
     if let (Place::Vdpa(name), Some(function)) = (&place, &function) {
         made_on(world, name, function)?;
     }
@@ -42,14 +42,14 @@ pub(super) fn as_it_is(world: &World, pool: &Pool, device: &Device) -> Result<(P
     Err(Error::new(Code::TryAgain, text).advise("the agent binds it: look at its status and log"))
 }
 
-fn place(device: &Device, promised: Attachment) -> Result<Place> {
+fn place(device: &Device, function: Option<&bus::Address>, promised: Attachment) -> Result<Place> {
     let id = &device.id;
-    match (promised.is_vdpa(), &device.vdpa, device.function()) {
+    match (promised.is_vdpa(), &device.vdpa, function) {
         (true, Some(vdpa), _) => Ok(Place::Vdpa(vdpa.name.clone())),
         (true, None, _) => {
             Err(Error::new(Code::TryAgain, format!("device {id} has no vDPA device")))
         }
-        (false, _, Some(address)) => Ok(address.into()),
+        (false, _, Some(address)) => Ok(address.clone().into()),
         (false, _, None) => {
             let text = format!(
                 "device {id} attaches as {promised}, and is no function: others are not attached so"

@@ -1,7 +1,5 @@
 //! The vDPA devices: sysfs lists all of them, netlink adds what it knows.
 
-use std::path::Path;
-
 use super::{Netlink, VdpaDevice, traffic, unless_gone};
 use crate::{
     error::{Error, Result},
@@ -75,9 +73,5 @@ fn device(root: &Root, netlink: &Netlink, name: &str, notes: &mut Vec<String>) -
         max_queue_pairs: pairs.or(one_pair),
         features,
     };
-    Ok(Found { device, function: find::pci_function(&real).and_then(address) })
-}
-
-fn address(function: &Path) -> Option<pci::Address> {
-    function.file_name()?.to_str()?.parse().ok()
+    Ok(Found { device, function: find::pci_address(&real) })
 }

@@ -104,6 +104,11 @@ pub(crate) fn pci_function(real: &Path) -> Option<&Path> {
     })
 }
 
+/// The address of that function.
+pub(crate) fn pci_address(real: &Path) -> Option<pci::Address> {
+    pci_function(real)?.file_name()?.to_str()?.parse().ok()
+}
+
 /// The path of a device without symbolic links: in sysfs the directory on a bus is the only one on the
 /// way.
 pub(crate) fn real(dir: &Path) -> Result<PathBuf> {

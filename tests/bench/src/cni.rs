@@ -145,16 +145,21 @@ fn run(mut command: Command, input: &str) -> Result<Duration> {
     })
 }
 
+/// Gives a command what another one has of an environment of its own.
+pub(crate) fn give_environment(to: &mut Command, of: &Command) {
+    for (name, value) in of.get_envs() {
+        match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
+}
+
 /// Another program, started as that one: an environment costs, too.
 fn twin(command: &Command, program: &Path) -> Command {
     let mut twin = Command::new(program);
     twin.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => twin.env(name, value),
-            None => twin.env_remove(name),
-        };
-    }
+    give_environment(&mut twin, command);
     twin
 }
 

@@ -12,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::cni::give_environment;
+
 /// What one run of a program came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
@@ -72,12 +74,7 @@ fn start(command: &Command, input: &str) -> Result<Pid> {
     let mut shell = Command::new("sh");
     shell.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]);
     shell.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
+    give_environment(&mut shell, command);
     let output = || File::options().write(true).open("/dev/null");
     let child = shell.stdin(Stdio::from(stdin)).stdout(output()?).stderr(output()?).spawn()?;
     let pid = Pid::from_raw(i32::try_from(child.id())?);
