@@ -23,8 +23,8 @@ pub struct Registered {
     pub kubelet: Identity,
     /// When.
     pub when: Instant,
-    /// How many streams there had been before.
-    pub streams: u64,
+    /// What its streams had been before.
+    pub before: Watched,
     /// How many registrations in a row ended soon.
     pub failures: u32,
 }
@@ -32,10 +32,10 @@ pub struct Registered {
 /// What the streams of a resource are now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watched {
-    /// How many are open.
-    pub open: usize,
     /// How many there have ever been.
     pub opened: u64,
+    /// How many of them have ended.
+    pub ended: u64,
     /// How long the last one that ended was open.
     pub last_lived: Option<Duration>,
 }
@@ -53,16 +53,18 @@ pub enum Due {
 
 /// Whether and when `kubelet` is to be told.
 ///
-/// Kubelet does not connect again by itself when a stream ends.
+/// Kubelet does not connect again by itself when a stream ends. Whichever of several it is, it lets go of
+/// the one that was asked for last (runClient, `pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go`):
+/// that others are open means nothing.
 pub fn due(registered: Option<&Registered>, kubelet: Identity, watched: Watched) -> Due {
     let Some(registered) = registered.filter(|registered| registered.kubelet == kubelet) else {
         return Due::New;
     };
-    if watched.open > 0 {
-        return Due::No;
-    }
-    if watched.opened == registered.streams {
-        return Due::Lost(registered.when + PATIENCE);
+    if watched.ended == registered.before.ended {
+        return match watched.opened == registered.before.opened {
+            true => Due::Lost(registered.when + PATIENCE),
+            false => Due::No,
+        };
     }
     let doublings = failures(registered, watched);
     let gap = match doublings {
@@ -89,12 +91,16 @@ mod tests {
         crate::endpoint::identity(&path).unwrap()
     }
 
+    fn streams(opened: u64, ended: u64, last_lived: Option<Duration>) -> Watched {
+        Watched { opened, ended, last_lived }
+    }
+
     #[test]
     fn a_kubelet_that_was_not_told_is_told_at_once() {
         let (old, new) = (kubelet("a"), kubelet("b"));
-        let (when, streams) = (Instant::now(), 0);
-        let registered = Registered { kubelet: old, when, streams, failures: 0 };
-        let watched = Watched { open: 1, opened: 1, last_lived: None };
+        let (when, before) = (Instant::now(), streams(0, 0, None));
+        let registered = Registered { kubelet: old, when, before, failures: 0 };
+        let watched = streams(1, 0, None);
         assert_eq!(due(None, new, watched), Due::New);
         assert_eq!(due(Some(&registered), new, watched), Due::New);
         assert_eq!(due(Some(&registered), old, watched), Due::No);
@@ -104,25 +110,34 @@ mod tests {
     fn a_stream_that_ended_is_asked_for_anew_soon_and_ever_later_if_that_does_not_help() {
         let kubelet = kubelet("a");
         let when = Instant::now();
-        let mut registered = Registered { kubelet, when, streams: 3, failures: 0 };
-        let at = |registered: &Registered, opened, last_lived| match due(
-            Some(registered),
-            kubelet,
-            Watched { open: 0, opened, last_lived },
-        ) {
+        let mut registered =
+            Registered { kubelet, when, before: streams(3, 3, None), failures: 0 };
+        let at = |registered: &Registered, watched| match due(Some(registered), kubelet, watched) {
             Due::Lost(at) => at - when,
             other => panic!("{other:?}"),
         };
         // kubelet has not come yet
-        assert_eq!(at(&registered, 3, None), PATIENCE);
-        assert_eq!(at(&registered, 4, Some(GOOD)), Duration::ZERO);
+        assert_eq!(at(&registered, streams(3, 3, None)), PATIENCE);
+        assert_eq!(at(&registered, streams(4, 4, Some(GOOD))), Duration::ZERO);
         let mut gaps = Vec::new();
         for _ in 0..9 {
-            gaps.push(at(&registered, 4, Some(Duration::ZERO)).as_millis());
-            let watched = Watched { open: 0, opened: 4, last_lived: Some(Duration::ZERO) };
+            let watched = streams(4, 4, Some(Duration::ZERO));
+            gaps.push(at(&registered, watched).as_millis());
             registered.failures = failures(&registered, watched);
         }
         assert_eq!(gaps, [200, 400, 800, 1600, 3200, 6400, 12800, 12800, 12800]);
-        assert_eq!(at(&registered, 4, Some(GOOD)), Duration::ZERO);
+        assert_eq!(at(&registered, streams(4, 4, Some(GOOD))), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_stream_from_before_does_not_stand_for_the_one_that_was_asked_for() {
+        let kubelet = kubelet("a");
+        let when = Instant::now();
+        // the second registration beside a stream that stays
+        let registered = Registered { kubelet, when, before: streams(1, 0, None), failures: 0 };
+        let due = |watched| due(Some(&registered), kubelet, watched);
+        assert_eq!(due(streams(1, 0, None)), Due::Lost(when + PATIENCE));
+        assert_eq!(due(streams(2, 0, None)), Due::No);
+        assert_eq!(due(streams(2, 1, Some(GOOD))), Due::Lost(when));
     }
 }

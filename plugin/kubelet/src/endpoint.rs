@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_node::Resource;
 use ringway_proto::kubelet::deviceplugin as dp;
@@ -82,8 +83,10 @@ pub struct Endpoint {
     pub streams: Arc<Streams>,
     /// Other instances that serve the resource, as they were last seen.
     beside: BTreeSet<String>,
+    /// When one of them was first missed since kubelet was last told.
+    ended_beside: Option<Instant>,
     /// The last time that kubelet was told of it.
-    pub registered: Option<Registered>,
+    registered: Option<Registered>,
     task: Option<JoinHandle<()>>,
     _stop: oneshot::Sender<()>,
 }
@@ -114,8 +117,8 @@ pub struct Beside {
     pub any: bool,
     /// Whether one came after this one: kubelet has been told of it, or is about to be.
     pub successor: bool,
-    /// Whether one has ended since the last look: kubelet may have known that one alone.
-    pub ended: bool,
+    /// When one ended of which kubelet may have known alone since it was last told.
+    pub ended: Option<Instant>,
 }
 
 impl Endpoint {
@@ -160,9 +163,18 @@ impl Endpoint {
                 tracing::error!(resource = %name, error = crate::error::chain(&e), "server ended");
             }
         });
-        let (beside, registered) = (BTreeSet::new(), None);
-        let task = Some(task);
-        Ok(Self { path, identity, list, offer, streams, beside, registered, task, _stop: stop })
+        Ok(Self {
+            path,
+            identity,
+            list,
+            offer,
+            streams,
+            beside: BTreeSet::new(),
+            ended_beside: None,
+            registered: None,
+            task: Some(task),
+            _stop: stop,
+        })
     }
 
     /// Sends the list of `offer` to whoever watches, if it is different.
@@ -188,6 +200,16 @@ impl Endpoint {
         self.identity.is_none() || identity(&self.path) != self.identity
     }
 
+    /// The last time that kubelet was told of it.
+    pub fn registered(&self) -> Option<&Registered> {
+        self.registered.as_ref()
+    }
+
+    /// Kubelet was told of it.
+    pub fn has_registered(&mut self, registered: Registered) {
+        (self.registered, self.ended_beside) = (Some(registered), None);
+    }
+
     /// Ends its streams and takes no more calls. What is given ends with the last call that is
     /// under way.
     pub fn close(mut self) -> Option<JoinHandle<()>> {
@@ -196,8 +218,7 @@ impl Endpoint {
 
     /// What its streams are now.
     pub fn watched(&self) -> Watched {
-        let (open, opened) = (self.streams.count(), self.streams.opened());
-        Watched { open, opened, last_lived: self.streams.last_lived() }
+        self.streams.watched()
     }
 
     /// Looks which other instances serve the resource. Of two that serve, the one whose socket is
@@ -207,9 +228,11 @@ impl Endpoint {
         let others = others(config, resource).await;
         let successor = others.iter().any(|other| Some(other) > own.as_ref());
         let names: BTreeSet<_> = others.into_iter().map(|(_, name)| name).collect();
-        let ended = !self.beside.is_subset(&names);
+        if !self.beside.is_subset(&names) {
+            self.ended_beside.get_or_insert_with(Instant::now);
+        }
         self.beside = names;
-        Beside { any: !self.beside.is_empty(), successor, ended }
+        Beside { any: !self.beside.is_empty(), successor, ended: self.ended_beside }
     }
 }
 

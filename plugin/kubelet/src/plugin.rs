@@ -39,6 +39,10 @@ const POLLED: Duration = Duration::from_secs(5);
 /// The same where only default routes are meant.
 const POLLED_ROUTES: Duration = Duration::from_secs(60);
 
+/// From the end of another instance until kubelet is told of this one once more, whose stream goes on.
+/// Kubelet has to have seen the other one's streams end before, or it lets go of this one for them.
+const LET_GO: Duration = Duration::from_secs(1);
+
 /// Between two looks whether an instance that took our place is still there: one that was killed
 /// tells nobody.
 const SUCCESSOR_LOOK: Duration = Duration::from_millis(500);
@@ -230,7 +234,7 @@ impl Plugin {
     /// Why pods cannot have devices yet; an instance that is being replaced goes when this one is
     /// ready.
     fn not_ready(&self) -> Option<String> {
-        let registered = |endpoint: &Endpoint| endpoint.registered.is_some();
+        let registered = |endpoint: &Endpoint| endpoint.registered().is_some();
         match &self.supplies {
             // without the agent's file there is nothing to offer
             None if !self.complaints.has("pools.absent") => {
@@ -408,7 +412,7 @@ impl Plugin {
         let mut telling = JoinSet::new();
         for (resource, endpoint) in &mut self.endpoints {
             let watched = endpoint.watched();
-            match due(endpoint.registered.as_ref(), kubelet, watched) {
+            match due(endpoint.registered(), kubelet, watched) {
                 Due::No => {
                     let beside = endpoint.look_beside(config, resource).await;
                     replaced &= beside.successor;
@@ -416,7 +420,9 @@ impl Plugin {
                     // Kubelet does not end the stream of one instance when another registers, asks
                     // whoever registered last alone, and does not go back when that one ends
                     // (registerClient and runClient, plugin/v1beta1/handler.go).
-                    if beside.successor || !beside.ended {
+                    let Some(ended) = beside.ended.filter(|_| !beside.successor) else { continue };
+                    if Instant::now() < ended + LET_GO {
+                        again.push(ended + LET_GO);
                         continue;
                     }
                 }
@@ -426,7 +432,7 @@ impl Plugin {
                         (Instant::now(), endpoint.look_beside(config, resource).await);
                     // When the stream of any instance ends, kubelet disconnects from the one that
                     // registered last: that was no failure of ours, and pods may be waiting.
-                    let from = if beside.ended { now } else { from };
+                    let from = if beside.ended.is_some() { now } else { from };
                     let successor = from <= now && beside.successor;
                     if from > now || successor {
                         again.push(if successor { now + SUCCESSOR_LOOK } else { from });
@@ -448,13 +454,13 @@ impl Plugin {
             let Some(endpoint) = self.endpoints.get_mut(&resource) else { continue };
             counts.registered(&resource, result.is_ok());
             if result.is_ok() {
-                if endpoint.registered.is_none() {
+                if endpoint.registered().is_none() {
                     endpoint::remove_dead(config, &resource).await;
                 }
-                let failures = endpoint.registered.filter(|last| last.kubelet == kubelet);
-                let failures = failures.map_or(0, |last| due::failures(&last, watched));
-                let (when, streams) = (Instant::now(), watched.opened);
-                endpoint.registered = Some(Registered { kubelet, when, streams, failures });
+                let failures = endpoint.registered().filter(|last| last.kubelet == kubelet);
+                let failures = failures.map_or(0, |last| due::failures(last, watched));
+                let (when, before) = (Instant::now(), watched);
+                endpoint.has_registered(Registered { kubelet, when, before, failures });
                 tracing::info!(%resource, socket = name, "registered with kubelet");
             }
             again.extend(result.is_err().then(|| Instant::now() + RETRY));

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::due::Watched;
 use crate::shared::Shared;
 
 /// The streams of one resource.
@@ -45,14 +46,11 @@ impl Streams {
         self.state().open.len()
     }
 
-    /// How many there have ever been.
-    pub fn opened(&self) -> u64 {
-        self.state().opened
-    }
-
-    /// How long the last one that ended was open.
-    pub fn last_lived(&self) -> Option<Duration> {
-        self.state().last_lived
+    /// What they are now.
+    pub fn watched(&self) -> Watched {
+        let State { open, opened, last_lived } = &*self.state();
+        let ended = opened - open.len() as u64;
+        Watched { opened: *opened, ended, last_lived: *last_lived }
     }
 
     /// How long the oldest one has been open.

@@ -185,6 +185,22 @@ async fn while_instances_overlap_nothing_is_taken_away() {
     }
 }
 
+/// Kubelet keeps the stream of the first of two registrations, and it says nothing of the second.
+#[tokio::test]
+async fn a_stream_from_before_does_not_hide_that_kubelet_let_go() {
+    let node = Node::new();
+    let kubelet = node.kubelet();
+    let mut first = node.patient_plugin("0");
+    kubelet.healthy(VMS, &BOTH).await;
+    let _plugin = node.patient_plugin("1");
+    registered(&kubelet, VMS, 2).await;
+    assert!(first.terminate().await.success());
+    registered(&kubelet, VMS, 3).await;
+    kubelet.watched(VMS).await;
+    kubelet.drop_stream(VMS);
+    registered(&kubelet, VMS, 4).await;
+}
+
 #[tokio::test]
 async fn two_streams_at_once_are_both_served() {
     let mut node = Node::new();
@@ -196,10 +212,13 @@ async fn two_streams_at_once_are_both_served() {
     node.change_pools(|pools| drop(pools[0]["devices"].as_array_mut().unwrap().remove(1)));
     kubelet.healthy(VMS, &BOTH[..1]).await;
     assert_eq!(second.message().await.unwrap().unwrap().devices.len(), 1);
+    assert_eq!(kubelet.registrations(VMS), 1);
+    // whose stream it was cannot be told
     drop(second);
+    registered(&kubelet, VMS, 2).await;
     node.change_pools(|pools| drop(pools[0]["devices"].as_array_mut().unwrap().remove(0)));
     kubelet.healthy(VMS, &[]).await;
-    assert_eq!((kubelet.registrations(VMS), kubelet.ended(VMS)), (1, 0));
+    assert_eq!(kubelet.ended(VMS), 0);
 }
 
 #[tokio::test]
