@@ -279,7 +279,8 @@ impl Before {
         self.vdpa.retain(|device| !on_it.contains(device.as_str()));
     }
 
-    /// Drops the drivers of functions that are as they were before.
+    /// Drops the drivers of functions that are as they were before. One that somebody else gave its
+    /// driver back has the `driver_override` that they chose, and keeps it.
     pub fn forget_drivers(&mut self, observed: &Observed) {
         for (name, parent) in &mut self.parents {
             let ParentName::Pci(pf) = ParentName::of(name) else { continue };

@@ -110,8 +110,7 @@ mod tests {
     fn a_stream_that_ended_is_asked_for_anew_soon_and_ever_later_if_that_does_not_help() {
         let kubelet = kubelet("a");
         let when = Instant::now();
-        let mut registered =
-            Registered { kubelet, when, before: streams(3, 3, None), failures: 0 };
+        let mut registered = Registered { kubelet, when, before: streams(3, 3, None), failures: 0 };
         let at = |registered: &Registered, watched| match due(Some(registered), kubelet, watched) {
             Due::Lost(at) => at - when,
             other => panic!("{other:?}"),
