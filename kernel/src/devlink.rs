@@ -1,5 +1,5 @@
-//! The generic netlink family "devlink": which devices have an eswitch, and its mode
-//! (include/uapi/linux/devlink.h, net/devlink).
+//! The generic netlink family "devlink": which devices have an eswitch, its mode, and what its ports
+//! say of the functions behind them (include/uapi/linux/devlink.h, net/devlink).
 //!
 //! The family is part of the kernel (`CONFIG_NET_DEVLINK`), not of a module, and shows the devices
 //! of the caller's network namespace. Every call on a device takes that device's devlink lock
@@ -16,9 +16,11 @@ use crate::{error::Error, pci::Address};
 
 mod calls;
 mod explain;
+mod port;
 pub mod wire;
 
 pub use calls::Devlink;
+pub use port::{RateChange, VfPort};
 
 /// The name of a devlink device: `pci/0000:65:00.0`, `netdevsim/netdevsim1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +122,14 @@ impl From<Handle> for String {
 pub fn is_representor(phys_port_name: &str) -> bool {
     let other_machine = phys_port_name.strip_prefix('c').and_then(after_number);
     other_machine.unwrap_or(phys_port_name).strip_prefix("pf").and_then(after_number).is_some()
+}
+
+/// The number of the VF that an interface of this `phys_port_name` stands for, if it is one of this
+/// machine's: `pf0vf3`.
+pub fn represented_vf(phys_port_name: &str) -> Option<u32> {
+    let vf = phys_port_name.strip_prefix("pf").and_then(after_number)?.strip_prefix("vf")?;
+    // no sign, which a number may have
+    vf.bytes().all(|byte| byte.is_ascii_digit()).then(|| vf.parse().ok()).flatten()
 }
 
 /// What follows a number at the start of a text; `None` if there is no number.

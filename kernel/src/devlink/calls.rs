@@ -12,7 +12,7 @@ use crate::{
 /// The family, found.
 #[derive(Debug)]
 pub struct Devlink {
-    family: genl::Family,
+    pub(super) family: genl::Family,
 }
 
 impl Devlink {

@@ -31,6 +31,17 @@ pub(super) fn set(error: Error, mode: EswitchMode) -> Error {
     })
 }
 
+/// Adds to a port's function, or its rates, that could not be set what the errno means.
+pub(super) fn set_function(error: Error) -> Error {
+    reword(error, |errno| match errno {
+        errno::ENODEV => Some("it is no such port of this network namespace".to_owned()),
+        errno::EOPNOTSUPP | errno::ENOTSUPP => Some("its driver cannot set that".to_owned()),
+        errno::EPERM => Some("the capability NET_ADMIN is missing".to_owned()),
+        errno::EBUSY => Some("its driver cannot set that while the function is in use".to_owned()),
+        _ => None,
+    })
+}
+
 fn reword(error: Error, words: impl FnOnce(i32) -> Option<String>) -> Error {
     match error {
         Error::Netlink { op, object, errno, message: None } => {
@@ -74,6 +85,8 @@ mod tests {
         ] {
             assert!(said(errno).contains(words), "{}", said(errno));
         }
+        let error = set_function(refused(errno::EOPNOTSUPP, None)).to_string();
+        assert!(error.contains("its driver cannot set that: "), "{error}");
         let error = get(refused(errno::EPERM, None)).to_string();
         assert!(error.contains("NET_ADMIN is missing: "), "{error}");
         let error = get(refused(5, None)).to_string();

@@ -112,6 +112,16 @@ fn representors_are_told_from_uplinks() {
     }
 }
 
+#[test]
+fn the_represented_function_is_told_by_number() {
+    for (name, vf) in [("pf0vf3", 3), ("pf12vf127", 127)] {
+        assert_eq!(represented_vf(name), Some(vf), "{name}");
+    }
+    for name in ["c1pf0vf3", "pf0sf88", "pf0", "pfvf1", "pf0vf", "pf0vf+1", "pf0vf1x", "p0", ""] {
+        assert_eq!(represented_vf(name), None, "{name}");
+    }
+}
+
 /// The family is in every kernel of a distribution, and to list its devices needs no privilege. A
 /// device that is not there is refused in words, by whoever may ask.
 #[test]

@@ -16,12 +16,20 @@ pub const VERSION: u8 = 1;
 pub mod command {
     /// `DEVLINK_CMD_GET`.
     pub const GET: u8 = 1;
+    /// `DEVLINK_CMD_PORT_GET`.
+    pub const PORT_GET: u8 = 5;
+    /// `DEVLINK_CMD_PORT_SET`.
+    pub const PORT_SET: u8 = 6;
     /// `DEVLINK_CMD_ESWITCH_GET`.
     pub const ESWITCH_GET: u8 = 29;
     /// `DEVLINK_CMD_ESWITCH_SET`.
     pub const ESWITCH_SET: u8 = 30;
     /// `DEVLINK_CMD_INFO_GET`.
     pub const INFO_GET: u8 = 51;
+    /// `DEVLINK_CMD_RATE_GET`.
+    pub const RATE_GET: u8 = 74;
+    /// `DEVLINK_CMD_RATE_SET`.
+    pub const RATE_SET: u8 = 75;
 }
 
 /// `enum devlink_attr`, include/uapi/linux/devlink.h.
@@ -30,14 +38,44 @@ pub mod attr {
     pub const BUS_NAME: u16 = 1;
     /// `DEVLINK_ATTR_DEV_NAME`, string.
     pub const DEV_NAME: u16 = 2;
+    /// `DEVLINK_ATTR_PORT_INDEX`, u32.
+    pub const PORT_INDEX: u16 = 3;
+    /// `DEVLINK_ATTR_PORT_NETDEV_IFINDEX`, u32.
+    pub const PORT_NETDEV_IFINDEX: u16 = 6;
     /// `DEVLINK_ATTR_ESWITCH_MODE`, u16.
     pub const ESWITCH_MODE: u16 = 25;
+    /// `DEVLINK_ATTR_PORT_FLAVOUR`, u16.
+    pub const PORT_FLAVOUR: u16 = 77;
     /// `DEVLINK_ATTR_INFO_VERSION_RUNNING`, nested.
     pub const INFO_VERSION_RUNNING: u16 = 101;
     /// `DEVLINK_ATTR_INFO_VERSION_NAME`, string.
     pub const INFO_VERSION_NAME: u16 = 103;
     /// `DEVLINK_ATTR_INFO_VERSION_VALUE`, string.
     pub const INFO_VERSION_VALUE: u16 = 104;
+    /// `DEVLINK_ATTR_PORT_PCI_PF_NUMBER`, u16.
+    pub const PORT_PCI_PF_NUMBER: u16 = 127;
+    /// `DEVLINK_ATTR_PORT_PCI_VF_NUMBER`, u16.
+    pub const PORT_PCI_VF_NUMBER: u16 = 128;
+    /// `DEVLINK_ATTR_PORT_FUNCTION`, nested.
+    pub const PORT_FUNCTION: u16 = 145;
+    /// `DEVLINK_ATTR_PORT_EXTERNAL`, u8.
+    pub const PORT_EXTERNAL: u16 = 149;
+    /// `DEVLINK_ATTR_RATE_TX_SHARE`, u64.
+    pub const RATE_TX_SHARE: u16 = 166;
+    /// `DEVLINK_ATTR_RATE_TX_MAX`, u64.
+    pub const RATE_TX_MAX: u16 = 167;
+}
+
+/// `enum devlink_port_function_attr`, include/uapi/linux/devlink.h.
+pub mod function {
+    /// `DEVLINK_PORT_FUNCTION_ATTR_HW_ADDR`, binary.
+    pub const HW_ADDR: u16 = 1;
+}
+
+/// `enum devlink_port_flavour`, include/uapi/linux/devlink.h.
+pub mod flavour {
+    /// `DEVLINK_PORT_FLAVOUR_PCI_VF`.
+    pub const PCI_VF: u16 = 4;
 }
 
 /// `enum devlink_eswitch_mode`, include/uapi/linux/devlink.h.
@@ -121,18 +159,18 @@ pub fn parse_eswitch_mode(body: &[u8]) -> Result<Option<u16>> {
     Ok(None)
 }
 
-fn named(command: u8, handle: &Handle) -> Vec<u8> {
+pub(super) fn named(command: u8, handle: &Handle) -> Vec<u8> {
     let mut body = genl::body(command, VERSION);
     push_string(&mut body, attr::BUS_NAME, &handle.bus);
     push_string(&mut body, attr::DEV_NAME, &handle.name);
     body
 }
 
-fn attributes(body: &[u8]) -> Result<impl Iterator<Item = Result<Attribute<'_>>>> {
+pub(super) fn attributes(body: &[u8]) -> Result<impl Iterator<Item = Result<Attribute<'_>>>> {
     let (_, attributes) = genl::split(body)?;
     Ok(attribute::parse(attributes))
 }
 
-fn absent(name: &'static str) -> Error {
+pub(super) fn absent(name: &'static str) -> Error {
     Error::parse("devlink netlink message", &format!("no {name}"), "every attribute that names it")
 }

@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 const HEADER: usize = 4;
 /// `NLA_TYPE_MASK`: without the flags for nesting and byte order.
 const TYPE_MASK: u16 = 0x3fff;
+/// `NLA_F_NESTED`: the value is attributes.
+const NESTED: u16 = 0x8000;
 
 /// One attribute of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,11 @@ pub fn push_string(bytes: &mut Vec<u8>, kind: u16, value: &str) {
     let mut text = value.as_bytes().to_vec();
     text.push(0);
     push(bytes, kind, &text);
+}
+
+/// Appends an attribute that holds these attributes.
+pub fn push_nested(bytes: &mut Vec<u8>, kind: u16, attributes: &[u8]) {
+    push(bytes, kind | NESTED, attributes);
 }
 
 #[cfg(test)]
