@@ -13,11 +13,11 @@ use crate::{
     attachment::Attachment,
     chain::{self, Told},
     error::{Code, Error, Result},
-    expected, netdev,
+    expected, genl, netdev,
     place::Place,
     record::{Phase, Record},
     result::{Route, Success},
-    vdpa_config, vf,
+    vf,
     world::World,
 };
 
@@ -50,7 +50,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
         _ => {}
     }
     if let Some(change) = &record.function
-        && let Some((expected, found)) = vf::compare(&world.root, change)?
+        && let Some((expected, found)) = vf::compare(world, change)?
     {
         let what = format!("setting of {}", change.function);
         return Err(differs(&what, &found, &expected.to_string()));
@@ -63,7 +63,7 @@ pub fn check(world: &World, call: Call<'_>) -> Result<()> {
 
 /// What the device offers its driver, as ADD told it.
 fn check_vhost(world: &World, record: &Record, vdpa: &str, success: &Success) -> Result<()> {
-    match vdpa_config::ask(world, &record.device, vdpa)? {
+    match genl::vdpa_config(world, &record.device, vdpa)? {
         Some(config) => compare_vhost(vdpa, &config, success),
         None => Ok(()),
     }
@@ -80,7 +80,7 @@ fn check_function(world: &World, address: pci::Address, success: &Success) -> Re
     let Some(function) = vf::of(&world.root, address)? else {
         return Err(differs(&format!("PF of function {address}"), "none", "one"));
     };
-    let mac = vf::read(&world.root, function)?.and_then(|vf| vf.mac);
+    let mac = vf::read(world, function)?.and_then(|vf| vf.mac);
     same("MAC", &function.to_string(), mac, success.interface.mac)
 }
 

@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{collect, hook, install, log, show, vdpa_config, version::Version, why, world::World};
+use crate::{collect, genl, hook, install, log, show, version::Version, why, world::World};
 
 const HELP: &str = "\
 ringway: wires SR-IOV and vDPA devices into pods, as a CNI plugin
@@ -26,7 +26,8 @@ input. By hand it knows:
           [--cni-path DIRS]                a runtime that never sent DEL, and Multus, which sends GC
                                            for no secondary network. A DEL has SECONDS to come, 60 if
                                            not given; IPAM plugins are in DIRS, /opt/cni/bin
-  ringway vdpa-config NAME                 what the kernel tells of a vDPA device, in JSON: CHECK asks so
+  ringway genl REQUEST                     one request of generic netlink, in JSON, as verbs make them:
+                                           vDPA devices' configuration, ports of an eswitch
   ringway version                          its version, and those of CNI that it speaks
   ringway help                             this text
 
@@ -52,7 +53,7 @@ enum Command {
     List { json: bool },
     Why { device: String },
     Collect { grace: Duration, path: Vec<PathBuf> },
-    VdpaConfig { vdpa: String },
+    Genl { request: String },
     Version,
     Help,
 }
@@ -86,7 +87,7 @@ fn run(command: Command) -> Result<()> {
                 bail!("not undone, the next run tries again:\n  {}", done.kept.join("\n  "));
             }
         }
-        Command::VdpaConfig { vdpa } => println!("{}", vdpa_config::tell(&vdpa)),
+        Command::Genl { request } => println!("{}", genl::answer(&request)),
         Command::Memlock => hook::memlock(std::io::stdin())?,
         Command::Version => {
             println!("ringway {}, CNI {}", env!("CARGO_PKG_VERSION"), Version::names().join(", "));
@@ -112,7 +113,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command> {
         ["collect", options @ ..] => parse_collect(options),
         ["why", device] => Ok(Command::Why { device: (*device).to_owned() }),
         ["why", ..] => bail!("why: it wants one device id, as `ringway list` shows it"),
-        [vdpa_config::COMMAND, vdpa] => Ok(Command::VdpaConfig { vdpa: (*vdpa).to_owned() }),
+        [genl::COMMAND, request] => Ok(Command::Genl { request: (*request).to_owned() }),
         ["version" | "--version" | "-V"] => Ok(Command::Version),
         ["help" | "--help" | "-h"] => Ok(Command::Help),
         [] => bail!("no command, and no CNI_COMMAND in the environment: try `ringway help`"),

@@ -10,8 +10,8 @@
 //!   says `attached` before success is told. An ADD that is killed leaves a record that says
 //!   `attaching`: whoever next holds the device's lock knows that nobody works on it and undoes it.
 //! - Every way out of an ADD but success goes through [`undo`].
-//! - Nothing here sends generic netlink but a child of CHECK's that may be left behind
-//!   ([`vdpa_config`]), and no process is started but that and the IPAM plugin's.
+//! - Nothing here sends generic netlink but a child that may be left behind ([`genl`]), and no process is
+//!   started but that and the IPAM plugin's.
 
 pub mod add;
 pub mod attachment;
@@ -25,6 +25,7 @@ pub mod deviceinfo;
 pub mod error;
 pub mod expected;
 pub mod gc;
+pub mod genl;
 pub mod grant;
 pub mod hook;
 pub mod host;
@@ -42,7 +43,6 @@ pub mod result;
 pub mod show;
 pub mod status;
 pub mod undo;
-pub mod vdpa_config;
 pub mod version;
 pub mod vf;
 pub mod why;

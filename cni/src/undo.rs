@@ -94,7 +94,7 @@ fn detach(world: &World, record: &Record, open: Option<&Netns>) -> Result<Outcom
     }
     // The PF's part first: its function's interface has the address back only after that.
     let mut errors = match &record.function {
-        Some(change) => vf::restore(&world.root, change),
+        Some(change) => vf::restore(world, change),
         None => Vec::new(),
     };
     if let (Home::Here(link), Some(before)) = (home, moves) {

@@ -1,12 +1,13 @@
 //! What the PF's driver does for a function while a pod has it: address, VLAN, rates, guards, link
-//! state. Read before, set, read back and compared; and put back.
+//! state. Read before, set, read back and compared; and put back. In switchdev mode the function's port
+//! on the eswitch has some of it ([`pf`]).
 //!
 //! While an attachment's record exists the agent leaves all of it alone; afterwards it puts a pool's
 //! `defaults` right that have changed meanwhile.
 
 use ringway_kernel::{
-    Mac, Root, devlink,
-    link::{Links, Vf, VfSetting},
+    Mac, Root,
+    link::{Vf, VfSetting},
     pci, sriov,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,11 @@ use crate::{
     place::Place,
     world::World,
 };
+
+use self::pf::Pf;
+
+mod pf;
+mod port;
 
 /// A VF by its PF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +48,6 @@ pub struct Change {
     pub set: Vec<VfSetting>,
     /// What of that was otherwise, as it was.
     pub before: Vec<VfSetting>,
-}
-
-/// The PF's own interface, which is asked and told.
-struct Pf {
-    links: Links,
-    index: u32,
 }
 
 impl std::fmt::Display for Function {
@@ -80,14 +80,22 @@ pub fn plan(world: &World, call: Call<'_>, grant: &Grant) -> Result<Option<Chang
     if call.mac().is_none() && asked.settings(Default::default())?.is_empty() {
         return Ok(None);
     }
-    let Some(now) = read(&world.root, function)? else {
+    let mut pf = Pf::open(world, function)?;
+    let now = pf.as_mut().map(Pf::read).transpose()?.flatten();
+    let Some((pf, now)) = pf.zip(now) else {
         let mut settings = asked.beyond_nothing()?;
         settings
             .extend(call.mac().filter(|_| !grant.attachment.moves_interface()).map(VfSetting::Mac));
         let why = "the PF has no interface on the host, or its driver sets nothing for VFs";
         return nothing_of(&settings, &function.to_string(), why);
     };
-    let change = change(function, &asked.settings(now.rate)?, call.mac(), &now)?;
+    let settings = asked.settings(now.rate)?;
+    for setting in settings.iter().filter(|setting| now.now(**setting) != Some(**setting)) {
+        if let Some(why) = pf.refuses(*setting) {
+            return Err(cannot(*setting, &function.to_string(), why));
+        }
+    }
+    let change = change(function, &settings, call.mac(), &now)?;
     limits::settings(&grant.pool, &change.set, &now)?;
     Ok(Some(change))
 }
@@ -131,29 +139,36 @@ fn order(setting: VfSetting) -> u8 {
 }
 
 /// Sets what is otherwise, reads all of it back, and compares.
-pub fn apply(root: &Root, change: &Change) -> Result<()> {
+pub fn apply(world: &World, change: &Change) -> Result<()> {
     let function = change.function;
     let gone = || Error::new(Code::TryAgain, format!("{function} is there no more"));
-    let mut pf = Pf::open(root, function.pf)?.ok_or_else(gone)?;
+    let mut pf = Pf::open(world, function)?.ok_or_else(gone)?;
     for setting in &change.set {
         if change.before.iter().any(|before| before.same_kind(*setting)) {
-            let text = format!(
-                "network configuration: field {} asks for {setting}, which the driver of {function} \
-                 refuses",
-                field_of(*setting)
-            );
-            let refused = Error::because(Code::Config, text);
-            pf.links.set_vf(pf.index, function.index, *setting).map_err(refused)?;
+            pf.set(*setting).map_err(|error| refused(function, *setting, error))?;
         }
     }
-    verify(root, change)
+    // it has the port's lock
+    drop(pf);
+    verify(world, change)
+}
+
+fn refused(function: Function, setting: VfSetting, error: Error) -> Error {
+    if error.code() == Code::TryAgain {
+        return error;
+    }
+    let text = format!(
+        "network configuration: field {} asks for {setting}, which the driver of {function} refuses",
+        field_of(setting)
+    );
+    Error::because(Code::Config, text)(error)
 }
 
 /// Reads all of it back, and compares. Drivers may take a value and keep their own; and a trusted
 /// function of igb tells the PF its old address when it resets (e1000_init_hw_vf,
 /// drivers/net/ethernet/intel/igbvf/vf.c), which it does as it moves.
-pub fn verify(root: &Root, change: &Change) -> Result<()> {
-    match compare(root, change)? {
+pub fn verify(world: &World, change: &Change) -> Result<()> {
+    match compare(world, change)? {
         None => Ok(()),
         Some((setting, found)) => {
             let why = format!("the driver took it, and tells {found}");
@@ -163,8 +178,8 @@ pub fn verify(root: &Root, change: &Change) -> Result<()> {
 }
 
 /// What is now otherwise than an attachment has set it, with what it is.
-pub fn compare(root: &Root, change: &Change) -> Result<Option<(VfSetting, String)>> {
-    let Some(now) = read(root, change.function)? else {
+pub fn compare(world: &World, change: &Change) -> Result<Option<(VfSetting, String)>> {
+    let Some(now) = read(world, change.function)? else {
         return Ok(change.set.first().map(|setting| (*setting, "no such VF".to_owned())));
     };
     Ok(differences(change, &now).next())
@@ -183,20 +198,20 @@ fn differences<'a>(
 
 /// Puts back what an attachment has changed; gives all that went wrong. A function that is gone, or
 /// another one at its number, has nothing of it.
-pub fn restore(root: &Root, change: &Change) -> Vec<Error> {
-    restore_all(root, change).unwrap_or_else(|error| vec![error])
+pub fn restore(world: &World, change: &Change) -> Vec<Error> {
+    restore_all(world, change).unwrap_or_else(|error| vec![error])
 }
 
-fn restore_all(root: &Root, change: &Change) -> Result<Vec<Error>> {
+fn restore_all(world: &World, change: &Change) -> Result<Vec<Error>> {
     let function = change.function;
-    if change.before.is_empty() || !is_there(root, function)? {
+    if change.before.is_empty() || !is_there(&world.root, function)? {
         return Ok(Vec::new());
     }
-    let Some(mut pf) = Pf::open(root, function.pf)? else { return Ok(Vec::new()) };
-    let Some(now) = pf.read(function.index)? else { return Ok(Vec::new()) };
+    let Some(mut pf) = Pf::open(world, function)? else { return Ok(Vec::new()) };
+    let Some(now) = pf.read()? else { return Ok(Vec::new()) };
     let mut errors = Vec::new();
     for before in change.before.iter().filter(|before| now.now(**before) != Some(**before)) {
-        if let Err(error) = pf.links.set_vf(pf.index, function.index, *before) {
+        if let Err(error) = pf.set(*before) {
             let text = format!("put back {before} of {function}");
             errors.push(Error::because(Code::Io, text)(error));
         }
@@ -218,44 +233,15 @@ pub fn of_pf(root: &Root, pf: pci::Address, address: pci::Address) -> Result<Opt
 }
 
 /// What is set for a function now; `None` where nobody tells.
-pub fn read(root: &Root, function: Function) -> Result<Option<Vf>> {
-    match Pf::open(root, function.pf)? {
-        Some(mut pf) => pf.read(function.index),
+pub fn read(world: &World, function: Function) -> Result<Option<Vf>> {
+    match Pf::open(world, function)? {
+        Some(mut pf) => pf.read(),
         None => Ok(None),
     }
 }
 
 fn is_there(root: &Root, function: Function) -> Result<bool> {
     Ok(of_pf(root, function.pf, function.address)? == Some(function))
-}
-
-impl Pf {
-    /// By the one interface that is no representor: those are below the PF's device, too, while its
-    /// eswitch is in switchdev mode.
-    fn open(root: &Root, pf: pci::Address) -> Result<Option<Self>> {
-        let mut links = Links::open()?;
-        let mut found = None;
-        for name in pci::netdevs(root, pf)? {
-            let link = match links.by_name(&name) {
-                // renamed or gone since it was listed
-                Err(error) if error.is_missing() => continue,
-                link => link?,
-            };
-            let representor = link.port_name.as_deref().is_some_and(devlink::is_representor);
-            if representor {
-                continue;
-            }
-            if found.replace(link.index).is_some() {
-                let text = format!("PF {pf} has several interfaces, and no guess is made");
-                return Err(Error::new(Code::Io, text));
-            }
-        }
-        Ok(found.map(|index| Self { links, index }))
-    }
-
-    fn read(&mut self, vf: u32) -> Result<Option<Vf>> {
-        Ok(self.links.vfs(self.index)?.into_iter().find(|found| found.index == vf))
-    }
 }
 
 #[cfg(test)]

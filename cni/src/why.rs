@@ -158,7 +158,7 @@ fn record_facts(world: &World, record: &Record) -> Result<Vec<(&'static str, Str
         if !change.before.is_empty() {
             facts.push(("before", words(&change.before)));
         }
-        match vf::compare(&world.root, change) {
+        match vf::compare(world, change) {
             Ok(None) => {}
             Ok(Some((setting, found))) => {
                 facts.push(("changed", format!("{setting} was set, and it is {found}")));

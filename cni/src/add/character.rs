@@ -34,7 +34,7 @@ pub(super) fn attach(
     let change = record.function.clone();
     let guard = Guard::arm(world, call.path, netns, record)?;
     if let Some(change) = &change {
-        vf::apply(&world.root, change)?;
+        vf::apply(world, change)?;
     }
     let interface = interface(world, call, grant)?;
     // The addresses are for whoever runs behind the device: here is no interface to give them to.
@@ -46,7 +46,7 @@ fn interface(world: &World, call: Call<'_>, grant: &Grant) -> Result<Interface> 
     let device = &grant.device;
     let (mac, mtu, socket_path) = match grant.function {
         // Without an address from its PF the function's driver makes one up.
-        Some(function) => (vf::read(&world.root, function)?.and_then(|vf| vf.mac), None, None),
+        Some(function) => (vf::read(world, function)?.and_then(|vf| vf.mac), None, None),
         None => (device.mac, device.mtu, Some(deviceinfo::container_path(grant))),
     };
     Ok(Interface {

@@ -50,12 +50,12 @@ pub(super) fn attach(
     let guard = Guard::arm(world, call.path, netns, record)?;
     // While it is on the host: the pod sees it as it is to be.
     if let Some(change) = &change {
-        vf::apply(&world.root, change)?;
+        vf::apply(world, change)?;
     }
     let mut inside = Links::open_in(netns)?;
     let link = enter(&link, netns, &mut inside, &call.target.ifname, wanted)?;
     if let Some(change) = &change {
-        vf::verify(&world.root, change)?;
+        vf::verify(world, change)?;
     }
     let interface = Interface {
         name: link.name.clone(),

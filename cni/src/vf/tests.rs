@@ -87,10 +87,11 @@ fn a_function_that_is_gone_or_has_no_pf_to_ask_needs_nothing_put_back() {
     let tree = Tree::new(CARD);
     let change =
         |function| Change { function, set: vec![tag(5)], before: vec![VfSetting::Vlan(None)] };
-    let of = |function| restore(&tree.root(), &change(function)).len();
+    let world = World::under(&tree.path(""));
+    let of = |function| restore(&world, &change(function)).len();
     // its PF has no interface
     assert_eq!(of(function()), 0);
     assert_eq!(of(Function { index: 3, ..function() }), 0);
     assert_eq!(of(Function { pf: "0000:09:00.0".parse().unwrap(), ..function() }), 0);
-    assert_eq!(read(&tree.root(), function()).unwrap(), None);
+    assert_eq!(read(&world, function()).unwrap(), None);
 }

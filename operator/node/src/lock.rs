@@ -56,7 +56,18 @@ pub struct Locks {
 /// A held lock: dropping it lets the next one in.
 #[derive(Debug)]
 pub struct Lock {
-    _file: OwnedFd,
+    file: OwnedFd,
+}
+
+impl Lock {
+    /// The same lock again, for a process that is started with it: the next one gets in once both are
+    /// dropped, however the processes end.
+    ///
+    /// # Errors
+    /// Those of the kernel's that can give no more descriptors.
+    pub fn share(&self) -> std::io::Result<OwnedFd> {
+        self.file.try_clone()
+    }
 }
 
 impl Locks {
@@ -72,7 +83,7 @@ impl Locks {
     pub fn try_lock(&self, id: &DeviceId) -> Result<Option<Lock>, Error> {
         let file = self.open(id)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => Ok(Some(Lock { file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(self.io(id, "flock", &self.dir.join(id.as_str()), e)),
         }
@@ -148,7 +159,10 @@ mod tests {
         let held = locks.try_lock(&id("0000:01:00.1")).unwrap().unwrap();
         assert!(locks.try_lock(&id("0000:01:00.1")).unwrap().is_none());
         assert!(locks.try_lock(&id("0000:01:00.2")).unwrap().is_some());
+        let shared = held.share().unwrap();
         drop(held);
+        assert!(locks.try_lock(&id("0000:01:00.1")).unwrap().is_none());
+        drop(shared);
         assert!(locks.try_lock(&id("0000:01:00.1")).unwrap().is_some());
     }
 
