@@ -12,6 +12,7 @@ mod clock;
 mod cni;
 mod cni_attacks;
 mod cni_functions;
+mod cni_switchdev;
 mod conformance;
 mod constants;
 mod defaults;

@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use ringway_kernel::link::{Links, Vf};
+use ringway_kernel::devlink::VfPort;
+use ringway_kernel::link::{Links, Vf, VfTxRate};
 use serde_json::{Value, json};
 
 use super::{Table, points};
-use crate::node::Node;
+use crate::node::{Node, make_eswitch};
 use crate::stand::{Plugin, Pod, Stand};
 use crate::tracer::{self, End, Point};
 
@@ -25,6 +26,7 @@ pub(super) struct Kind {
 pub(super) struct World {
     links: Vec<(String, u32, bool)>,
     vfs: Vec<Vf>,
+    ports: Vec<(VfPort, VfTxRate)>,
     files: Vec<String>,
     records: usize,
 }
@@ -38,7 +40,8 @@ impl Kind {
         // addresses are in the PF's settings; an interface's own is told anew when its driver resets
         let links = links.into_iter().map(|link| (link.name, link.mtu, link.up)).collect();
         let (vfs, files) = (node.vfs(node.igb), self.stand.files());
-        World { links, vfs, files, records: self.stand.records() }
+        let ports = node.ports(node.igb);
+        World { links, vfs, ports, files, records: self.stand.records() }
     }
 
     /// The command line of a verb, for somebody who only starts programs.
@@ -141,6 +144,16 @@ fn an_interface_of_igb() {
                       "trust": "on", "mtu": 1400, "ipam": {"type": "plugin"},
                       "runtimeConfig": {"CNIDeviceInfoFile": info(&stand)}});
     killed_anywhere("netdev", &node, &Kind { stand, conf, moves: true }, 40);
+}
+
+#[test]
+fn an_interface_in_switchdev_mode() {
+    let node = Node::at_rest();
+    let stand = Stand::functions(&node, node.igb, "netdev", Plugin::Answers);
+    make_eswitch(2);
+    let conf = json!({"max_tx_rate": 50, "mtu": 1400, "ipam": {"type": "plugin"},
+                      "runtimeConfig": {"mac": "02:00:00:00:77:01"}});
+    killed_anywhere("switchdev", &node, &Kind { stand, conf, moves: true }, 30);
 }
 
 #[test]

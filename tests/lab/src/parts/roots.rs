@@ -77,17 +77,20 @@ pub(super) fn node(store: &Store<'_>, epoch: &str) -> Result<Part> {
 /// belong below its `/lib/modules`, and `vmlinux`, which guests of the lab boot. The root that
 /// builds them does not stay.
 pub(super) fn kernel(store: &Store<'_>, place: &Place, epoch: &str) -> Result<Part> {
-    let (modules, subfunctions) = (place.asset("modules.sh"), place.asset("labsf.c"));
-    let (guest, config) = (place.asset("guest-kernel.sh"), place.asset("guest-kernel.config"));
-    let key = key(KERNEL, epoch);
-    let key = key.file(&modules)?.file(&subfunctions)?.file(&guest)?.file(&config)?;
+    let scripts = ["modules.sh", "guest-kernel.sh"].map(|name| place.asset(name));
+    let brought = ["guest-kernel.config", "labsf.c", "labswitch.c"];
+    let mut key = key(KERNEL, epoch);
+    for file in scripts.iter().cloned().chain(brought.map(|name| place.asset(name))) {
+        key = key.file(&file)?;
+    }
     store.part("kernel", key, |site| {
         let root = site.scratch.join("root");
         debootstrap(site, &root, "minbase", KERNEL)?;
-        for (brought, name) in [(&config, "guest-kernel.config"), (&subfunctions, "labsf.c")] {
-            fs::copy(brought, root.join(name)).with_context(|| format!("bring {name}"))?;
+        for name in brought {
+            fs::copy(place.asset(name), root.join(name))
+                .with_context(|| format!("bring {name}"))?;
         }
-        for script in [&modules, &guest] {
+        for script in &scripts {
             inside(site, &root, script)?;
         }
         for made in ["modules", "vmlinux"] {
