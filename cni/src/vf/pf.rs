@@ -101,3 +101,24 @@ fn side(link: &Link, vf: u32) -> Side {
         Some(_) => Side::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_interfaces_below_a_pf_one_is_the_uplink_and_one_the_functions() {
+        let side = |name: Option<&str>| {
+            let link = Link { port_name: name.map(str::to_owned), ..Link::default() };
+            match side(&link, 3) {
+                Side::Uplink => "uplink",
+                Side::Function => "function",
+                Side::Other => "other",
+            }
+        };
+        assert_eq!([None, Some("p0"), Some("p1s2")].map(side), ["uplink"; 3]);
+        assert_eq!(side(Some("pf0vf3")), "function");
+        let others = ["pf0vf2", "pf0vf31", "pf0sf3", "c1pf0vf3", "pf0"];
+        assert_eq!(others.map(|name| side(Some(name))), ["other"; 5]);
+    }
+}
