@@ -151,7 +151,11 @@ fn what_the_port_refuses_is_named_and_the_address_is_put_back() {
     let node = Node::at_rest();
     let (stand, before) = switched(&node, Plugin::Installed);
     let pod = Pod::new("rw-a");
-    let error = stand.add_fails(&pod, 0, &json!({"min_tx_rate": 5, "runtimeConfig": {"mac": MAC}}));
+    let error = stand.add_fails(
+        &pod,
+        0,
+        &json!({"min_tx_rate": 5, "max_tx_rate": 50, "runtimeConfig": {"mac": MAC}}),
+    );
     assert_eq!(error["code"], 7, "{error}");
     let text = error["msg"].as_str().unwrap();
     assert!(text.contains("field min_tx_rate") && text.contains("TX share"), "{text}");
