@@ -283,7 +283,8 @@ impl Registration for Service {
                 if let Some(client) = known.client.take() {
                     known.disconnected = true;
                     known.disconnects += 1;
-                    known.watching[client].abort();
+                    // one that is still registering watches nothing yet
+                    known.watching.get(client).inspect(|last| last.abort());
                 }
             });
         });
