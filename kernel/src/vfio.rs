@@ -45,9 +45,14 @@ impl Vfio {
 /// What vfio-pci made of a function; `None` for one that it has not, and for one without an IOMMU:
 /// its group then is one in name only, `noiommu-N`.
 pub fn of(root: &Root, address: Address) -> Result<Option<Vfio>> {
-    if pci::driver(root, address)?.as_deref() != Some(DRIVER) {
-        return Ok(None);
+    match pci::driver(root, address)?.as_deref() {
+        Some(DRIVER) => made(root, address),
+        _ => Ok(None),
     }
+}
+
+/// As [`of`], of a function that vfio-pci is known to have.
+pub fn made(root: &Root, address: Address) -> Result<Option<Vfio>> {
     let Some(group) = pci::iommu_group(root, address)? else { return Ok(None) };
     let (class, nodes) = (root.sys().join("class"), root.dev().join("vfio"));
     let dir = class.join("vfio").join(group.to_string());

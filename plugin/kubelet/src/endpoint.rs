@@ -18,6 +18,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
 use crate::due::{Registered, Watched};
+use crate::kept::Kept;
 use crate::offer::Offer;
 use crate::plugin::Config;
 use crate::service::Service;
@@ -148,6 +149,7 @@ impl Endpoint {
             streams: streams.clone(),
             list: lists,
             offer: offers,
+            spec: Kept::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = Server::builder().serve_with_incoming_shutdown(

@@ -21,6 +21,7 @@ pub mod endpoint;
 pub mod env;
 pub mod error;
 pub mod holders;
+pub mod kept;
 pub mod look;
 pub mod metrics;
 pub mod offer;

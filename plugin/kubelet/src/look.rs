@@ -4,7 +4,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use ringway_kernel::chardev::CharDevice;
-use ringway_kernel::{Error, Root, bus, pci, userspace, vdpa_bus, vfio};
+use ringway_kernel::vdpa_bus::{self, Driver};
+use ringway_kernel::{Error, Root, bus, pci, userspace, vfio};
+use ringway_node::pools::Carrier;
 
 use crate::supply::{Entry, Way};
 
@@ -62,12 +64,18 @@ pub enum Node {
 pub struct Look<'a> {
     root: &'a Root,
     parents: Parents,
+    representors: bool,
 }
 
 impl<'a> Look<'a> {
     /// A look that has seen nothing yet.
     pub fn new(root: &'a Root) -> Self {
-        Self { root, parents: Parents::default() }
+        Self { root, parents: Parents::default(), representors: true }
+    }
+
+    /// The same for an allocation, whose answer names no representors: they are not looked for.
+    pub fn for_allocation(root: &'a Root) -> Self {
+        Self { representors: false, ..Self::new(root) }
     }
 
     /// Looks at the device of `entry`.
@@ -75,33 +83,38 @@ impl<'a> Look<'a> {
     /// # Errors
     /// An attribute that exists cannot be read or understood.
     pub fn at(&self, entry: &Entry) -> Result<Sighting, Error> {
-        look(self.root, &self.parents, entry)
+        look(self, entry)
     }
 }
 
-fn look(root: &Root, parents: &Parents, entry: &Entry) -> Result<Sighting, Error> {
-    let device = &entry.device;
+fn look(look: &Look<'_>, entry: &Entry) -> Result<Sighting, Error> {
+    let (root, device) = (look.root, &entry.device);
     let address = device.function();
     let function = match &address {
         None => None,
-        Some(address) => Some(match address.exists(root) {
-            false => Presence::Missing,
-            true => presence(address.driver(root)?),
-        }),
+        Some(address) => Some(presence(address.driver(root)?, || address.exists(root))),
     };
-    let given = device.pci_address.map(|address| vfio::of(root, address)).transpose()?.flatten();
+    let given = match device.pci_address {
+        Some(address) if is_bound(&function, vfio::DRIVER) => vfio::made(root, address)?,
+        _ => None,
+    };
     let mut nodes: Vec<_> = given.iter().flat_map(|g| g.nodes()).map(|n| node(root, n)).collect();
     if let (Way::Uio, Some(address)) = (entry.way, &address) {
         nodes.extend(userspace::uio(root, address)?.iter().map(|n| node(root, n)));
     }
     let vdpa = match &device.vdpa {
         None => None,
-        Some(vdpa) if !vdpa_bus::exists(root, &vdpa.name) => Some(Presence::Missing),
         Some(vdpa) => {
-            nodes.extend(vdpa_bus::char_device(root, &vdpa.name)?.map(|found| node(root, &found)));
-            Some(presence(vdpa_bus::driver(root, &vdpa.name)?))
+            let driver = vdpa_bus::driver(root, &vdpa.name)?;
+            Some(presence(driver, || vdpa_bus::exists(root, &vdpa.name)))
         }
     };
+    // nodes stay for a moment when a driver goes; but virtio_vdpa makes none
+    let may_have_node = !matches!(vdpa, None | Some(Presence::Missing))
+        && !is_bound(&vdpa, Driver::VirtioVdpa.name());
+    if let Some(named) = device.vdpa.as_ref().filter(|_| may_have_node) {
+        nodes.extend(vdpa_bus::char_device(root, &named.name)?.map(|found| node(root, &found)));
+    }
     let virtio_unbound = match (entry.way, &device.vdpa, &vdpa) {
         (Way::VirtioVdpa, Some(named), Some(Presence::Bound(_))) => {
             vdpa_bus::virtio_unbound(root, &named.name)?
@@ -113,7 +126,10 @@ fn look(root: &Root, parents: &Parents, entry: &Entry) -> Result<Sighting, Error
         (Way::Vfio, Some(address)) => group_shared(root, address)?,
         _ => None,
     };
-    let (uplink, representor) = parent::look(root, parents, entry)?;
+    let (uplink, representor) = match look.representors || entry.carrier != Carrier::Ignore {
+        true => parent::look(root, &look.parents, entry)?,
+        false => (None, None),
+    };
     let seen = Sighting { function, vdpa, virtio_unbound, nodes, ..Sighting::default() };
     Ok(Sighting { also, rdma_devices, group_shared, uplink, representor, ..seen })
 }
@@ -151,8 +167,17 @@ fn group_shared(
     Ok(None)
 }
 
-fn presence(driver: Option<String>) -> Presence {
-    driver.map_or(Presence::Unbound, Presence::Bound)
+/// What has a driver is there; of what has none it is looked up.
+fn presence(driver: Option<String>, exists: impl FnOnce() -> bool) -> Presence {
+    match driver {
+        Some(driver) => Presence::Bound(driver),
+        None if exists() => Presence::Unbound,
+        None => Presence::Missing,
+    }
+}
+
+fn is_bound(presence: &Option<Presence>, driver: &str) -> bool {
+    matches!(presence, Some(Presence::Bound(found)) if found == driver)
 }
 
 fn node(root: &Root, found: &CharDevice) -> Node {

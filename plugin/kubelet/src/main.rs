@@ -73,8 +73,9 @@ fn check(config: &plugin::Config, output: Output) -> anyhow::Result<ExitCode> {
     let mut told = config.source.read(&config.root).context("see what would be offered")?;
     if matches!(config.source, Source::Pools(_)) {
         let (routes, packages) = (sriovdp::Routes::read(), sriovdp::Packages::default());
-        let functions = sriovdp::functions(&config.root, &routes, &packages)
-            .context("find the machine's functions")?;
+        let functions =
+            sriovdp::functions(&config.root, &routes, &packages, sriovdp::Asks::default())
+                .context("find the machine's functions")?;
         told.left_out = check::not_in_pools(&told.supplies, &functions);
     }
     let report = check::report(&told, &config.offers(&told.supplies));

@@ -89,24 +89,27 @@ impl Config {
         Ok(self.offers(&self.source.read(&self.root)?.supplies))
     }
 
-    /// What a resource has of these devices now, by the source and a fresh look; `None` where it is not
-    /// offered (any more).
+    /// What a resource has of these devices now, by the source and a fresh look, for an allocation;
+    /// `None` where it is not offered (any more).
     ///
     /// # Errors
-    /// Those of [`Source::read`].
+    /// Those of [`Source::read_of`].
     pub fn look_at(
         &self,
+        known: &source::Known,
         resource: &Resource,
         ids: &BTreeSet<DeviceId>,
     ) -> Result<Option<Offer>, source::Error> {
-        let mut supplies = self.source.read_of(&self.root, ids)?.supplies;
-        supplies.retain(|supply| supply.resource == *resource);
-        Ok(self.offers(&supplies).remove(resource))
+        let supplies = self.source.read_of(&self.root, known, resource, ids)?;
+        Ok(self.offers_by(&Look::for_allocation(&self.root), &supplies).remove(resource))
     }
 
     /// What can be offered of `supplies` now.
     pub fn offers(&self, supplies: &[Supply]) -> Offers {
-        let look = Look::new(&self.root);
+        self.offers_by(&Look::new(&self.root), supplies)
+    }
+
+    fn offers_by(&self, look: &Look<'_>, supplies: &[Supply]) -> Offers {
         let mut offers = offer::offers(supplies, |entry| look.at(entry).map_err(|e| chain(&e)));
         for offer in offers.values_mut() {
             offer.delivery = self.delivery.unwrap_or(offer.delivery);
@@ -322,6 +325,8 @@ impl Plugin {
         self.shared.counts.offered(&self.offers);
         self.publish().await;
         self.serve();
+        // lists are sent now, and not only when it is known who else serves
+        tokio::task::yield_now().await;
         self.register().await;
         good
     }

@@ -1,6 +1,6 @@
 //! The device plugin service of one resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,16 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use crate::allocate::{self, Refusal};
+use crate::cdi;
 use crate::error::chain;
-use crate::offer::Offer;
+use crate::kept::Kept;
+use crate::offer::{Item, Offer};
+use crate::plugin::Config;
 use crate::prefer;
 use crate::publish;
 use crate::shared::Shared;
 use crate::streams::Streams;
+use crate::supply::Delivery;
 
 /// How long an allocation waits for a device that is being changed. Kubelet waits without end, and
 /// holds up the start of other pods while it does.
@@ -39,6 +43,8 @@ pub struct Service {
     pub list: watch::Receiver<Vec<dp::Device>>,
     /// What is behind the list.
     pub offer: watch::Receiver<Offer>,
+    /// The nodes of each device by the CDI spec on disk.
+    pub spec: Kept<BTreeMap<DeviceId, Vec<String>>>,
 }
 
 /// What kubelet may ask.
@@ -128,25 +134,43 @@ impl Service {
     /// All under the devices' locks: who changes a device writes `draining` first and then takes
     /// its lock, so that what is read here holds until the answer is made.
     async fn answer(&self, request: &dp::AllocateRequest) -> Result<dp::AllocateResponse, Refused> {
-        let Shared { config, .. } = &*self.shared;
+        let Shared { config, source, .. } = &*self.shared;
         let containers = allocate::requested(&self.resource, request)?;
         let asked: BTreeSet<DeviceId> = containers.iter().flatten().cloned().collect();
         let _locks = self.lock(&asked).await?;
         let not_now = |error: &dyn std::error::Error| {
             Refused::not_now(format!("allocate {}: {}", self.resource, chain(error)))
         };
-        let offer = config.look_at(&self.resource, &asked).map_err(|e| not_now(&e))?;
+        let offer = config.look_at(source, &self.resource, &asked).map_err(|e| not_now(&e))?;
         let mut container_responses = Vec::new();
         for ids in &containers {
             container_responses.push(allocate::answer(&self.resource, offer.as_ref(), ids)?);
         }
-        // The names in the answer are resolved by the spec on disk: it must say what was just seen.
         if let Some(offer) = offer {
-            let all = self.offer.borrow().with(offer);
-            let hook = config.hook.as_deref();
-            publish::spec(&config.cdi_dir, &self.resource, &all, hook).map_err(|e| not_now(&e))?;
+            self.bring_spec_up_to_date(offer).map_err(|e| not_now(&e))?;
         }
         Ok(dp::AllocateResponse { container_responses })
+    }
+
+    /// The CDI names in the answer are resolved by the spec on disk: it must say what was just seen.
+    fn bring_spec_up_to_date(&self, seen: Offer) -> Result<(), publish::Error> {
+        let named = |item: &&Item| seen.delivery == Delivery::Cdi && !item.nodes.is_empty();
+        let mut named = seen.items.iter().filter(named).peekable();
+        if named.peek().is_none() {
+            return Ok(());
+        }
+        let Config { cdi_dir, hook, .. } = &self.shared.config;
+        let about = cdi_dir.join(cdi::file_name(&self.resource)).symlink_metadata().ok();
+        let known = self.spec.get(about.as_ref());
+        // all else that the spec says of a device is the same for as long as the process lives
+        if known.is_some_and(|nodes| named.all(|item| nodes.get(item.id()) == Some(&item.nodes))) {
+            return Ok(());
+        }
+        let all = self.offer.borrow().with(seen);
+        publish::spec(cdi_dir, &self.resource, &all, hook.as_deref())?;
+        let nodes = all.items.into_iter().map(|item| (item.entry.device.id, item.nodes));
+        self.spec.keep(about.as_ref(), Arc::new(nodes.collect()));
+        Ok(())
     }
 
     /// Locks in the order of the ids, so that two allocations cannot wait for each other.

@@ -8,12 +8,15 @@ use tokio::sync::Notify;
 use crate::counts::Counts;
 use crate::error::chain;
 use crate::plugin::Config;
+use crate::source;
 
 /// What the loop of the process and its servers share.
 #[derive(Debug)]
 pub struct Shared {
     /// How the plugin runs.
     pub config: Config,
+    /// What the source said when it was last read for an allocation.
+    pub source: source::Known,
     /// What was counted since its start.
     pub counts: Counts,
     /// Something happened that is a reason to look.
@@ -31,6 +34,7 @@ impl Shared {
     pub fn new(config: Config) -> Self {
         Self {
             config,
+            source: source::Known::default(),
             counts: Counts::default(),
             news: Notify::new(),
             watchers: Notify::new(),

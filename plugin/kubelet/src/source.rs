@@ -7,8 +7,9 @@ use ringway_kernel::Root;
 use ringway_node::pools::{self, Carrier, Pools};
 use ringway_node::{DeviceId, Resource};
 
+use crate::kept::Kept;
 use crate::publish::Ours;
-use crate::sriovdp::{self, Function, Packages, Routes};
+use crate::sriovdp::{self, Config, Function, Packages, Routes};
 use crate::supply::{self, Delivery, Supply};
 
 /// Where it is written down what to offer.
@@ -38,6 +39,13 @@ pub struct Told {
     pub warnings: Vec<String>,
     /// Devices that are on the machine and not to be offered, and why.
     pub left_out: Vec<LeftOut>,
+}
+
+/// What a source said when it was last read.
+#[derive(Debug, Default)]
+pub struct Known {
+    pools: Kept<Vec<Supply>>,
+    config: Kept<Config>,
 }
 
 /// A device that is not to be offered.
@@ -87,48 +95,59 @@ impl Source {
     /// # Errors
     /// The file cannot be read or is wrong, or the machine cannot be looked at.
     pub fn read(&self, root: &Root) -> Result<Told, Error> {
-        self.read_with(|packages| {
-            let routes = Routes::read();
-            Ok((sriovdp::functions(root, &routes, packages)?, routes))
-        })
-    }
-
-    /// As [`Self::read`], and looks at no other devices than these: what becomes of one does not depend on
-    /// others. What else is written down may be missing.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn read_of(&self, root: &Root, ids: &BTreeSet<DeviceId>) -> Result<Told, Error> {
-        let addresses: Vec<_> = ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
-        let mut told = self
-            .read_with(|packages| sriovdp::functions_at(root, Routes::of, packages, &addresses))?;
-        for supply in &mut told.supplies {
-            supply.entries.retain(|entry| ids.contains(&entry.device.id));
-        }
-        Ok(told)
-    }
-
-    fn read_with(
-        &self,
-        functions: impl FnOnce(&Packages) -> Result<(Vec<Function>, Routes), ringway_kernel::Error>,
-    ) -> Result<Told, Error> {
         match self {
             Self::Pools(file) => {
                 let supplies = supply::of(&Pools::read(file)?);
                 Ok(Told { supplies, ..Told::default() })
             }
             Self::Sriovdp { file, prefix, delivery, carrier } => {
-                let config = sriovdp::Config::read(file, prefix)?;
-                let packages = match config.asks_for_packages() {
-                    true => Packages::read(),
-                    false => Packages::default(),
-                };
-                let (functions, routes) = functions(&packages)?;
-                let mut told = sriovdp::select(&config, &functions, *delivery);
-                let entries = told.supplies.iter_mut().flat_map(|supply| &mut supply.entries);
-                entries.for_each(|entry| entry.carrier = *carrier);
+                let config = Config::read(file, prefix)?;
+                let (asks, routes) = (config.asks(), Routes::read());
+                let functions = sriovdp::functions(root, &routes, &packages(&config), asks)?;
+                let mut told = select(&config, &functions, *delivery, *carrier);
                 told.warnings.extend(routes.problem.map(|e| format!("read default routes: {e}")));
                 Ok(told)
+            }
+        }
+    }
+
+    /// What it says of these devices of one resource. What becomes of a device does not depend on
+    /// others: no other is looked at, nor what only a list tells of these. A file that is as it was is
+    /// not read again.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_of(
+        &self,
+        root: &Root,
+        known: &Known,
+        resource: &Resource,
+        ids: &BTreeSet<DeviceId>,
+    ) -> Result<Vec<Supply>, Error> {
+        let of = |supply: &&Supply| supply.resource == *resource;
+        let these = |supply: &Supply| {
+            let entries = supply.entries.iter().filter(|entry| ids.contains(&entry.device.id));
+            Supply { resource: resource.clone(), entries: entries.cloned().collect(), ..*supply }
+        };
+        match self {
+            Self::Pools(file) => {
+                // a link in its place is refused: it is looked at itself
+                let about = file.symlink_metadata().ok();
+                let read = || Pools::read(file).map(|pools| supply::of(&pools));
+                let supplies = known.pools.get_or(about.as_ref(), read)?;
+                Ok(supplies.iter().filter(of).map(these).collect())
+            }
+            Self::Sriovdp { file, prefix, delivery, carrier } => {
+                let about = file.metadata().ok();
+                let read = || Config::read(file, prefix);
+                let config = known.config.get_or(about.as_ref(), read)?;
+                let addresses: Vec<_> =
+                    ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
+                let (packages, asks) = (packages(&config), config.asks());
+                let functions =
+                    sriovdp::functions_at(root, Routes::of, &packages, asks, &addresses)?;
+                let told = select(&config, &functions, *delivery, *carrier);
+                Ok(told.supplies.iter().filter(of).map(these).collect())
             }
         }
     }
@@ -140,4 +159,15 @@ impl Source {
             Self::Sriovdp { .. } => Ours::Others(resources.clone()),
         }
     }
+}
+
+fn select(config: &Config, functions: &[Function], delivery: Delivery, carrier: Carrier) -> Told {
+    let mut told = sriovdp::select(config, functions, delivery);
+    let entries = told.supplies.iter_mut().flat_map(|supply| &mut supply.entries);
+    entries.for_each(|entry| entry.carrier = carrier);
+    told
+}
+
+fn packages(config: &Config) -> Packages {
+    if config.asks().packages { Packages::read() } else { Packages::default() }
 }

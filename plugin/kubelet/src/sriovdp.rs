@@ -5,6 +5,7 @@
 //! together: a pure function, whose result is of the same type as that of `pools.json`. Where we do
 //! something else than that plugin, docs/from-sriovdp.md says so and why.
 
+mod asks;
 mod config;
 mod fields;
 mod functions;
@@ -17,6 +18,7 @@ mod selector;
 #[cfg(test)]
 mod testing;
 
+pub use asks::Asks;
 pub use config::{AdditionalInfo, Config, DeviceType, Error, ResourceConfig};
 pub use functions::{Function, LinkType, VdpaDevice};
 pub use indices::OfParent;

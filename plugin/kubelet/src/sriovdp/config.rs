@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ringway_node::{Resource, atomic, place, resource};
 use serde_json::Value;
 
+use super::asks::Asks;
 use super::fields::{Fields, Wrong};
 use super::indices::OfParent;
 use super::selector::{Selector, VdpaType};
@@ -160,10 +161,13 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether a function's card must be asked which package it runs.
-    pub fn asks_for_packages(&self) -> bool {
-        let mut selectors = self.resources.iter().flat_map(|resource| &resource.selectors);
-        selectors.any(|selector| !selector.ddp_profiles.is_empty())
+    /// What of a function decides on its resource.
+    pub fn asks(&self) -> Asks {
+        let mut asks = Asks::default();
+        for selector in self.resources.iter().flat_map(|resource| &resource.selectors) {
+            asks.add(selector);
+        }
+        asks
     }
 
     fn ignored(&mut self, path: &str, fields: &Fields) {

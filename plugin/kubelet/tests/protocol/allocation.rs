@@ -139,3 +139,39 @@ async fn without_cdi_the_answer_names_the_node_and_its_stable_path() {
     );
     assert!(!node.path("cdi/ringway.dev-vm-rings.json").exists());
 }
+
+#[tokio::test]
+async fn what_changes_after_files_were_kept_is_seen_by_the_next_allocation() {
+    let (mut node, kubelet, _plugin) = started().await;
+    let (pools, spec) = ("state/pools.json", "cdi/ringway.dev-vm-rings.json");
+    // from then on what was made of them is kept
+    let settled = |node: &Node| [pools, spec].iter().all(|file| node.is_settled(file));
+    eventually("age of the files", || settled(&node).then_some(())).await;
+    for _ in 0..2 {
+        kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    }
+    std::fs::remove_file(node.path(spec)).unwrap();
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+    assert_eq!(node.json(spec)["kind"], VMS);
+
+    node.unbind(1);
+    node.bind(1, "virtio_vdpa");
+    let text = "is bound to virtio_vdpa, not to vhost_vdpa";
+    refused(&kubelet, "0000:01:00.1", Code::FailedPrecondition, text).await;
+    node.unbind(1);
+    node.bind(1, "vhost_vdpa");
+    kubelet.allocate(VMS, &["0000:01:00.1"]).await.unwrap();
+
+    node.change_pools(|pools| {
+        pools[0]["devices"][0]["state"] = json!("draining");
+        pools[0]["devices"][0]["reason"] = json!("mtu changes");
+    });
+    let text = "draining: mtu changes";
+    refused(&kubelet, "0000:01:00.1", Code::FailedPrecondition, text).await;
+    // content of the same length in the same file
+    let text = std::fs::read_to_string(node.path(pools)).unwrap();
+    eventually("age of the file", || node.is_settled(pools).then_some(())).await;
+    refused(&kubelet, "0000:01:00.1", Code::FailedPrecondition, "mtu changes").await;
+    std::fs::write(node.path(pools), text.replace("mtu changes", "mac changes")).unwrap();
+    refused(&kubelet, "0000:01:00.1", Code::FailedPrecondition, "mac changes").await;
+}

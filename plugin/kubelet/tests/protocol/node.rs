@@ -269,6 +269,12 @@ impl Node {
         Locks::at(&self.path("lock")).try_lock(&id).unwrap().is_none()
     }
 
+    /// Whether a file has been as it is for long enough for the plugin to keep what it made of it.
+    pub(crate) fn is_settled(&self, relative: &str) -> bool {
+        let changed = self.path(relative).metadata().unwrap().modified().unwrap();
+        changed.elapsed().is_ok_and(|age| age > std::time::Duration::from_secs(1))
+    }
+
     /// A JSON file of this node.
     pub(crate) fn json(&self, relative: &str) -> Value {
         serde_json::from_slice(&std::fs::read(self.path(relative)).unwrap()).unwrap()

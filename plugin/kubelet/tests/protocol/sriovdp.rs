@@ -163,3 +163,20 @@ async fn a_function_that_loses_its_driver_leaves_and_comes_back() {
     node.bind(1, "vhost_vdpa");
     kubelet.healthy(VHOST, &["0000:01:00.1", "0000:01:00.2"]).await;
 }
+
+#[tokio::test]
+async fn what_a_configuration_wants_now_counts_for_the_next_allocation() {
+    let node = node();
+    let kubelet = node.kubelet();
+    let _plugin = node.plugin_with_config("a", &[]);
+    kubelet.healthy(NETS, &["0000:01:00.4"]).await;
+    eventually("age of the file", || node.is_settled("state/config.json").then_some(())).await;
+    for _ in 0..2 {
+        kubelet.allocate(NETS, &["0000:01:00.4"]).await.unwrap();
+    }
+    let mut changed = config();
+    changed["resourceList"][2]["selectors"]["pfNames"] = json!(["another"]);
+    node.write_config(&changed.to_string());
+    // at once: without its resource it is not of it, and the socket may be gone by then
+    kubelet.allocate(NETS, &["0000:01:00.4"]).await.unwrap_err();
+}

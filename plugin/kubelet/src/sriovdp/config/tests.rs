@@ -134,7 +134,7 @@ fn doubts_are_told() {
         "pfNames": ["eth0#0-", "eth1#1"], "linkTypes": ["ether", "infiniband"],
         "ddpProfiles": ["x"],
     }}));
-    assert!(config.asks_for_packages());
+    assert!(config.asks().packages);
     let [indices, types] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
     assert!(indices.contains("\"eth0#0-\""), "{indices}");
     assert!(types.contains("linkTypes"), "{types}");
