@@ -195,7 +195,7 @@ impl Kubelet {
             devices_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         };
         let request = dp::AllocateRequest { container_requests: vec![container] };
-        let channel = connect(&self.dir.join(endpoint)).await.unwrap();
+        let channel = connect(&self.dir.join(endpoint)).await?;
         let answer = DevicePluginClient::new(channel).allocate(request).await?;
         let mut containers = answer.into_inner().container_responses;
         assert_eq!(containers.len(), 1);

@@ -177,6 +177,6 @@ async fn what_a_configuration_wants_now_counts_for_the_next_allocation() {
     let mut changed = config();
     changed["resourceList"][2]["selectors"]["pfNames"] = json!(["another"]);
     node.write_config(&changed.to_string());
-    // at once: without its resource it is not of it, and the socket may be gone by then
+    // at once: it is not of the resource any more, or nobody serves that by now
     kubelet.allocate(NETS, &["0000:01:00.4"]).await.unwrap_err();
 }
