@@ -165,7 +165,7 @@ pub struct Netdev {
     pub mac: Option<Mac>,
     /// The MAC it was made with, where the driver tells.
     pub permanent_mac: Option<Mac>,
-    /// In bytes.
+    /// In bytes; 0 of one that netlink does not show ([`Traffic::NotSeen`]).
     pub mtu: u32,
     /// Whether it is set up.
     pub up: bool,
@@ -173,6 +173,13 @@ pub struct Netdev {
     pub carrier: bool,
     /// Why it is taken for one that carries the node's own traffic. Empty if nothing says so.
     pub traffic: Vec<Traffic>,
+}
+
+impl Netdev {
+    /// Its MTU, if netlink shows it: one that leaves or comes back this instant may be in sysfs alone.
+    pub fn known_mtu(&self) -> Option<u32> {
+        Some(self.mtu).filter(|mtu| *mtu > 0)
+    }
 }
 
 /// Reads a node. `stuck` is the directory of [`crate::stuck`]'s markers: while one is live, the

@@ -10,7 +10,7 @@ use ringway_node::atomic;
 use serde::{Deserialize, Serialize};
 
 use ringway_kernel::devlink::EswitchMode;
-use ringway_kernel::inventory::{Parent, VirtualFunction};
+use ringway_kernel::inventory::{Netdev, Parent, VirtualFunction};
 use ringway_kernel::link::VfSetting;
 
 use crate::node::Observed;
@@ -184,7 +184,7 @@ impl Before {
             ParentBefore {
                 function_count: parent.numvfs,
                 drivers_autoprobe: Some(parent.drivers_autoprobe),
-                mtu: netdev.map(|netdev| netdev.mtu),
+                mtu: netdev.and_then(Netdev::known_mtu),
                 up: netdev.map(|netdev| netdev.up),
                 ids: Some(card::ids(parent)),
                 overrides,
@@ -207,7 +207,7 @@ impl Before {
         let noted = self.parents.get_mut(&name.to_string());
         if let Some((noted, parent)) = noted.zip(observed.parent(name)) {
             let netdev = parent.netdevs.first();
-            noted.mtu = noted.mtu.or(netdev.map(|netdev| netdev.mtu));
+            noted.mtu = noted.mtu.or(netdev.and_then(Netdev::known_mtu));
         }
     }
 

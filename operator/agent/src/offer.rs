@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ringway_api::device_policy::{Allocation as Wish, Carrier as CarrierWish};
-use ringway_kernel::inventory::{Inventory, VdpaDevice, VdpaFamily};
+use ringway_kernel::inventory::{Inventory, Netdev, VdpaDevice, VdpaFamily};
 use ringway_kernel::vdpa::Handle;
 use ringway_kernel::vdpa_bus::Driver;
 use ringway_node::pools::{
@@ -260,7 +260,7 @@ fn device(
         state,
         reason,
         mac: vdpa.and_then(|v| v.mac).or(netdev.and_then(|n| n.mac).filter(|m| m.is_unicast())),
-        mtu: vdpa.and_then(|v| v.mtu).map(u32::from).or(netdev.map(|n| n.mtu)),
+        mtu: vdpa.and_then(|v| v.mtu).map(u32::from).or(netdev.and_then(Netdev::known_mtu)),
         queue_pairs: vdpa.and_then(|v| v.max_queue_pairs),
         features,
         vdpa: vdpa.and_then(|v| described(v, pool, &made_by)),

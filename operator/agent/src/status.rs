@@ -7,7 +7,7 @@ use ringway_api::node_devices::{
 };
 use ringway_kernel::Error;
 use ringway_kernel::devlink::EswitchMode;
-use ringway_kernel::inventory::Parent as Found;
+use ringway_kernel::inventory::{Netdev, Parent as Found};
 
 use crate::abilities::feature_sets;
 use crate::cards;
@@ -122,7 +122,7 @@ fn card_status(found: &Found, asked: Option<&Parent>, report: &Report) -> Parent
             .flat_map(|n| std::iter::once(&n.name).chain(&n.altnames))
             .cloned()
             .collect(),
-        mtu: first.map(|n| n.mtu),
+        mtu: first.and_then(Netdev::known_mtu),
         eswitch: found.eswitch.mode().map(eswitch),
         numa_node: found.numa,
         max_functions: Some(found.totalvfs),
