@@ -340,6 +340,10 @@ fn traffic_of_the_node() {
 
     let text = "is not shown by netlink, so that its use is not known";
     check(&|n| n.links.clear(), &[text]);
+    let mut unseen = netlink();
+    unseen.links.clear();
+    let unseen = assemble(&Tree::new(CARD).root(), unseen).unwrap();
+    assert_eq!(unseen.parents[0].netdevs[0].known_mtu(), None);
 }
 
 #[test]
