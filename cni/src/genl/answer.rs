@@ -6,6 +6,7 @@ use ringway_kernel::{
     pci,
     vdpa::{Config, Vdpa},
 };
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Port, Request};
@@ -21,9 +22,8 @@ pub fn answer(request: &str) -> String {
 }
 
 fn send(request: &Request) -> Result<Value> {
-    let json = |answer| serde_json::to_value(answer).unwrap_or_default();
     Ok(match request {
-        Request::VdpaConfig(vdpa) => serde_json::to_value(config(vdpa)?).unwrap_or_default(),
+        Request::VdpaConfig(vdpa) => json(config(vdpa)?),
         Request::Port(pf, representor) => json(port(*pf, *representor)?),
         Request::SetMac(pf, port, mac) => {
             Devlink::require()?.set_function_mac(&Handle::pci(*pf), *port, *mac)?;
@@ -34,6 +34,10 @@ fn send(request: &Request) -> Result<Value> {
             Value::Null
         }
     })
+}
+
+fn json(answer: impl Serialize) -> Value {
+    serde_json::to_value(answer).unwrap_or_default()
 }
 
 fn config(vdpa: &str) -> Result<Option<Config>> {

@@ -77,12 +77,8 @@ impl Devlink {
     /// Waits while somebody else has the device's devlink lock: not in a thread that is needed.
     pub fn set_function_mac(&self, device: &Handle, port: u32, mac: Mac) -> Result<()> {
         debug!(devlink = %device, port, %mac, "set address of a port's function");
-        let object = format!("{device}/{port}");
-        let about = Subject { op: "set the MAC of the function of port", object: &object };
-        self.family
-            .request(about, &encode_set_mac(device, port, mac))
-            .map_err(explain::set_function)
-            .map(drop)
+        let body = encode_set_mac(device, port, mac);
+        self.set(device, port, "set the MAC of the function of port", &body)
     }
 
     /// Sets those rates of a port that are given. Needs `CAP_NET_ADMIN`.
@@ -91,12 +87,14 @@ impl Devlink {
     /// (`devlink_nl_rate_set`, net/devlink/rate.c). Waits as [`Devlink::set_function_mac`] does.
     pub fn set_rates(&self, device: &Handle, port: u32, rates: RateChange) -> Result<()> {
         debug!(devlink = %device, port, ?rates, "set rates of a port");
+        let body = encode_set_rates(device, port, rates);
+        self.set(device, port, "set the rates of port", &body)
+    }
+
+    fn set(&self, device: &Handle, port: u32, op: &'static str, body: &[u8]) -> Result<()> {
         let object = format!("{device}/{port}");
-        let about = Subject { op: "set the rates of port", object: &object };
-        self.family
-            .request(about, &encode_set_rates(device, port, rates))
-            .map_err(explain::set_function)
-            .map(drop)
+        let about = Subject { op, object: &object };
+        self.family.request(about, body).map_err(explain::set_function).map(drop)
     }
 }
 

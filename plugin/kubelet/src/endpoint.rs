@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
-use crate::due::{Registered, Watched};
+use crate::due::Registered;
 use crate::kept::Kept;
 use crate::offer::Offer;
 use crate::plugin::Config;
@@ -216,11 +216,6 @@ impl Endpoint {
     /// under way.
     pub fn close(mut self) -> Option<JoinHandle<()>> {
         self.task.take()
-    }
-
-    /// What its streams are now.
-    pub fn watched(&self) -> Watched {
-        self.streams.watched()
     }
 
     /// Looks which other instances serve the resource. Of two that serve, the one whose socket is

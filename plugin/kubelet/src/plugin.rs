@@ -416,7 +416,7 @@ impl Plugin {
         // all at once: one that kubelet takes its time for holds up no other
         let mut telling = JoinSet::new();
         for (resource, endpoint) in &mut self.endpoints {
-            let watched = endpoint.watched();
+            let watched = endpoint.streams.watched();
             match due(endpoint.registered(), kubelet, watched) {
                 Due::No => {
                     let beside = endpoint.look_beside(config, resource).await;
