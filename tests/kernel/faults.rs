@@ -123,6 +123,8 @@ impl Table {
 
 /// A call without what it is about.
 fn kind(call: &str) -> String {
+    // of a file that has no name yet
+    let call = call.trim_end_matches(" (deleted)");
     let words: Vec<_> = call.split(' ').collect();
     match call.contains("netlink") {
         true => call.to_owned(),
