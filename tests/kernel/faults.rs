@@ -97,7 +97,7 @@ impl Table {
     /// Takes one point into account.
     fn row(&mut self, what: &str, point: Point, call: &str, wrong: &[String]) {
         self.points += 1;
-        *self.calls.entry(kind(call)).or_default() += 1;
+        *self.calls.entry(kind(call).to_owned()).or_default() += 1;
         if !wrong.is_empty() {
             let side = if point.after { "after" } else { "before" };
             let wrong = wrong.join("\n    ");
@@ -122,13 +122,10 @@ impl Table {
 }
 
 /// A call without what it is about.
-fn kind(call: &str) -> String {
-    // of a file that has no name yet
-    let call = call.trim_end_matches(" (deleted)");
-    let words: Vec<_> = call.split(' ').collect();
-    match call.contains("netlink") {
-        true => call.to_owned(),
-        false => words[..words.len() - 1].join(" "),
+fn kind(call: &str) -> &str {
+    match call.rsplit_once(' ') {
+        Some((what, _)) if !call.contains("netlink") => what,
+        _ => call,
     }
 }
 

@@ -214,7 +214,8 @@ fn write_of(pid: Pid) -> Option<String> {
     let path = |address: u64| text_at(pid, address);
     let file = |fd: u64| {
         let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap_or_default();
-        link.display().to_string()
+        // what the kernel says behind a file without a name: it was removed, or has none yet
+        link.display().to_string().trim_end_matches(" (deleted)").to_owned()
     };
     match call {
         // what it says is nobody's state
